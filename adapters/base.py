@@ -1,0 +1,130 @@
+"""The nouns of the floor: artifact, endpoint, and the four roles that make a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from adapters.tensors import Signature, Tensor, Tensors
+
+RUNTIMES_OWN = ("onnxruntime", "tflite")
+"""Backends whose models run in Torii's own worker processes."""
+
+BACKENDS = (*RUNTIMES_OWN, "tfserving", "torchserve")
+"""Every backend, in the order in which an unpinned request prefers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One version's weights in the format of one backend: what an adapter loads.
+
+    `options` are the backend's own, from model.toml; `declared` is the signature written there, for formats that
+    do not carry one; `golden` is a file of real inputs and outputs (arrays `inputs/<name>`, `outputs/<name>`).
+    """
+
+    model: str
+    version: int
+    backend: str
+    path: Path
+    digest: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    golden: Path | None = None
+    declared: Signature | None = None
+    max_rows: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.version}@{self.backend}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a loaded deployment answers: plain data that can cross a process border.
+
+    `runtime` names what executes it, with its version: "onnxruntime 1.32.0"; `pid` is the process that holds the
+    model, where it is on this machine; `remote` is what the backend's client needs besides the address.
+    """
+
+    backend: str
+    address: str
+    signature: Signature
+    runtime: str
+    pid: int | None = None
+    remote: Mapping[str, str] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A loaded model inside a worker process. Calls come one at a time."""
+
+    signature: Signature
+
+    def run(self, inputs: Tensors) -> dict[str, Tensor]:
+        """Run the model on inputs that fit the signature; any exception is the model's failure."""
+        ...
+
+
+class Runtime(Protocol):
+    """Synchronous, inside a worker: all that a local backend has to write."""
+
+    def describe(self) -> str:
+        """Name and version of what executes the model: 'onnxruntime 1.32.0'."""
+        ...
+
+    def load(self, path: Path, options: Mapping[str, Any]) -> Session:
+        """Load an artifact.
+
+        Raises:
+            LoadFailed: the artifact is not a model that this runtime can execute.
+        """
+        ...
+
+
+OnDeath: TypeAlias = Callable[[Endpoint, str], None]
+"""Told by an adapter when an endpoint that it made died by itself, with the reason."""
+
+
+class Adapter(Protocol):
+    """Control side of a backend: makes endpoints out of artifacts, and owns the processes behind them."""
+
+    backend: str
+
+    def missing(self) -> str | None:
+        """What has to be installed before this backend can load anything, and how; None where all is there."""
+        ...
+
+    async def load(self, artifact: Artifact) -> Endpoint:
+        """Load an artifact and answer where it can be reached, once it can.
+
+        Raises:
+            LoadFailed: the artifact is at fault.
+            BackendUnavailable: the backend is at fault; the same load may succeed later.
+        """
+        ...
+
+    async def unload(self, endpoint: Endpoint) -> None:
+        """Unload; called once nothing uses the endpoint any more. An endpoint that is gone already is no error."""
+        ...
+
+    async def close(self) -> None:
+        """Stop every process that this adapter started."""
+        ...
+
+
+class Servable(Protocol):
+    """Data side of a backend: a connection to an endpoint, which can infer."""
+
+    signature: Signature
+
+    async def infer(self, inputs: Tensors) -> Tensors:
+        """Run the model. Cancelling drops the request wherever it waits.
+
+        Raises:
+            InferenceFailed: the model failed on these inputs.
+            BackendUnavailable: the endpoint died or cannot be reached.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection; requests that still wait fail with BackendUnavailable."""
+        ...

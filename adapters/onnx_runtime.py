@@ -1,0 +1,126 @@
+"""ONNX Runtime, inside a worker."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from adapters.errors import InvalidInput, LoadFailed
+from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
+
+_DATATYPES = {
+    "bool": DataType.BOOL,
+    "uint8": DataType.UINT8,
+    "uint16": DataType.UINT16,
+    "uint32": DataType.UINT32,
+    "uint64": DataType.UINT64,
+    "int8": DataType.INT8,
+    "int16": DataType.INT16,
+    "int32": DataType.INT32,
+    "int64": DataType.INT64,
+    "float16": DataType.FP16,
+    "float": DataType.FP32,
+    "double": DataType.FP64,
+    "bfloat16": DataType.BF16,
+    "string": DataType.BYTES,
+}
+_TENSOR = re.compile(r"tensor\((\w+)\)")
+
+
+class OnnxSession:
+    """A loaded ONNX model."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        inputs = [_spec(node) for node in session.get_inputs()]
+        outputs = [_spec(node) for node in session.get_outputs() if _TENSOR.fullmatch(node.type)]
+        if not outputs:
+            types = ", ".join(f"'{node.name}' {node.type}" for node in session.get_outputs())
+            raise LoadFailed(f"no output of the model is a tensor ({types}); export it so that one is")
+        self.signature = Signature(tuple(inputs), tuple(outputs))
+        self._outputs = [spec.name for spec in outputs]
+        self._texts = {spec.name for spec in inputs if spec.datatype is DataType.BYTES}
+        self._bf16 = any(spec.datatype is DataType.BF16 for spec in (*inputs, *outputs))
+
+    def run(self, inputs: Tensors) -> dict[str, Tensor]:
+        """See Session.run."""
+        if self._bf16:
+            return self._run_values(inputs)
+        if self._texts:
+            inputs = {name: _texts(name, tensor) if name in self._texts else tensor for name, tensor in inputs.items()}
+        outputs = self._session.run(self._outputs, inputs)
+        return {name: _array(output) for name, output in zip(self._outputs, outputs, strict=True)}
+
+    def _run_values(self, inputs: Tensors) -> dict[str, Tensor]:
+        # numpy has no bfloat16 of its own, so such tensors cross as values of a stated element type.
+        bfloat16 = DataType.BF16.dtype
+        feed = {
+            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(tensor.view(np.uint16), 16)
+            if tensor.dtype == bfloat16
+            else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor))
+            for name, tensor in inputs.items()
+        }
+        outputs = self._session.run_with_ort_values(self._outputs, feed)
+        return {name: _array(value.numpy()) for name, value in zip(self._outputs, outputs, strict=True)}
+
+
+class OnnxRuntime:
+    """See adapters.base.Runtime."""
+
+    def describe(self) -> str:
+        """See Runtime.describe."""
+        return f"onnxruntime {ort.__version__}"
+
+    def load(self, path: Path, options: Mapping[str, Any]) -> OnnxSession:
+        """Load a .onnx file.
+
+        Options: `intra_op_threads` (default: the cores this process may use), `execution_providers` (default: CPU).
+        """
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3
+        settings.intra_op_num_threads = options.get("intra_op_threads") or len(os.sched_getaffinity(0))
+        settings.inter_op_num_threads = 1
+        # Threads that spin while they wait would take the cores from the other deployments.
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = options.get("execution_providers") or ["CPUExecutionProvider"]
+        unknown = sorted(set(providers) - set(ort.get_available_providers()))
+        if unknown:
+            raise LoadFailed(
+                f"execution_providers: {', '.join(unknown)} not in this onnxruntime, "
+                f"which has {', '.join(ort.get_available_providers())}"
+            )
+        return OnnxSession(ort.InferenceSession(str(path), settings, providers=providers))
+
+
+def _spec(node: ort.NodeArg) -> TensorSpec:
+    match = _TENSOR.fullmatch(node.type)
+    datatype = _DATATYPES.get(match[1]) if match else None
+    if datatype is None:
+        raise LoadFailed(f"'{node.name}' is of type {node.type}, which no protocol can carry")
+    # A free axis has a name or nothing where its size would be; a model that states no shape at all shows as [].
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape)
+    return TensorSpec(node.name, datatype, shape or None)
+
+
+def _texts(name: str, tensor: Tensor) -> Tensor:
+    texts = np.empty(tensor.shape, np.object_)
+    try:
+        texts.ravel()[:] = [element.decode() for element in tensor.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"input '{name}': BYTES for a string input must be UTF-8: {error}") from error
+    return texts
+
+
+def _array(output: Any) -> Tensor:
+    array = np.asarray(output)
+    if array.dtype.kind in "OU":
+        encoded = np.empty(array.shape, np.object_)
+        encoded.ravel()[:] = [text if isinstance(text, bytes) else str(text).encode() for text in array.ravel()]
+        return encoded
+    return array

@@ -1,0 +1,130 @@
+"""A child process that ends with its parent, whose last words are kept, and that is stopped for sure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adapters import tether
+
+_log = logging.getLogger(__name__)
+
+_TAIL_LINES = 20
+_LINE_CHARACTERS = 300
+
+
+class Child:
+    """A running child process, in a session of its own so that a terminal's Ctrl-C reaches the gateway alone."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+        self._process = process
+        self._name = name
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._reading = asyncio.create_task(self._read_stderr(), name=f"stderr of {name}")
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], *, name: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Child:
+        """Start `argv`; `name` is what log lines call it. stdin and stdout are pipes for the caller's use."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid())),
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+            limit=2**22,
+        )
+        return cls(process, name)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.returncode is None
+
+    async def send_line(self, line: bytes) -> None:
+        """Write a line to its stdin, which stays open. A child that died already is found out by `read_line`."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(line + b"\n")
+            await self._process.stdin.drain()
+
+    async def read_line(self) -> bytes:
+        """The next line of its stdout; empty once it has closed it."""
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).rstrip(b"\n")
+
+    async def discard_stdout(self) -> None:
+        """Read stdout into the log until its end, so that a talkative child never blocks on a full pipe."""
+        assert self._process.stdout is not None
+        await self._read(self._process.stdout)
+
+    async def wait(self) -> str:
+        """Wait for its end, and say how it ended, with the last lines of its stderr."""
+        code = await self._process.wait()
+        await asyncio.wait([self._reading], timeout=1.0)
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{how}; last lines of stderr: {self.tail()}" if self._tail else how
+
+    def tail(self) -> str:
+        """The last lines that it wrote to stderr, joined by ' | '."""
+        return " | ".join(list(self._tail)[-4:])
+
+    async def stop(self, grace_s: float) -> None:
+        """End it and everything in its session: SIGTERM, and SIGKILL for what is left after `grace_s`."""
+        try:
+            if self.alive:
+                self._signal(signal.SIGTERM)
+                await asyncio.wait_for(self._process.wait(), grace_s)
+        except TimeoutError:
+            _log.warning("%s did not end within %.1f s of SIGTERM; killing it", self._name, grace_s)
+        finally:
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+            await asyncio.wait([self._reading], timeout=1.0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    async def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        await self._read(self._process.stderr)
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await _line(stream):
+            line = chunk.decode(errors="replace").strip()[:_LINE_CHARACTERS]
+            if line:
+                self._tail.append(line)
+                _log.debug("%s: %s", self._name, line)
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError:  # a line beyond the reader's limit: drop it, go on with the next
+        return b"\n"
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""A process of its own for each deployment of a local runtime: unload is exit, a crash is contained."""

@@ -1,0 +1,88 @@
+"""The data side of a worker: one connection, many requests in flight, answers matched by id."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import cast
+
+from adapters.base import Endpoint
+from adapters.errors import BackendDied, BackendUnavailable
+from adapters.tensors import Tensor, Tensors
+from adapters.worker import wire
+
+
+class WorkerClient(asyncio.Protocol):
+    """A Servable over a worker's Unix socket."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.signature = endpoint.signature
+        self._loop = asyncio.get_running_loop()
+        self._reader = wire.FrameReader()
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Tensor]]] = {}
+        self._transport: asyncio.WriteTransport | None = None
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint) -> WorkerClient:
+        """Connect; raises BackendUnavailable where nothing listens at the endpoint's address."""
+        path = endpoint.address.removeprefix("unix:")
+        try:
+            _, client = await asyncio.get_running_loop().create_unix_connection(lambda: cls(endpoint), path)
+        except OSError as error:
+            raise BackendUnavailable(f"the worker cannot be reached: {error.strerror or error}") from error
+        return client
+
+    async def infer(self, inputs: Tensors) -> dict[str, Tensor]:
+        """Run on the worker; see Servable.infer. Cancelling drops the request from the worker's queue."""
+        transport = self._transport
+        if transport is None:
+            raise BackendUnavailable("the worker of this deployment is gone; it is being restarted")
+        request_id = next(self._ids)
+        future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
+        self._waiting[request_id] = future
+        transport.write(b"".join(wire.tensors_frame(wire.Kind.INFER, request_id, inputs)))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._transport is not None:
+                self._transport.write(wire.cancel_frame(request_id))
+            raise
+        finally:
+            self._waiting.pop(request_id, None)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop: hand each answer to the request that waits for it."""
+        try:
+            for frame in self._reader.feed(data):
+                self._answer(frame)
+        except wire.BrokenFrame:
+            # A worker runs native code over untrusted files: what it sends may be anything once that code is broken.
+            assert self._transport is not None
+            self._transport.abort()
+
+    def _answer(self, frame: wire.Frame) -> None:
+        future = self._waiting.get(frame.id)
+        if future is None or future.done():
+            return
+        if frame.kind is wire.Kind.RESULT:
+            future.set_result(frame.tensors())
+        else:
+            future.set_exception(frame.error())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop: whatever still waits will not be answered."""
+        self._transport = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(BackendDied("the worker died while this request was running"))
+        self._waiting.clear()

@@ -1,0 +1,188 @@
+"""Frames between a gateway and its workers: bytes in, frames out; no sockets here.
+
+A frame is a fixed prefix, a MessagePack head, and the tensors' bytes. Every part is padded to 8 bytes, so that
+tensors of a frame can be used where they lie.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+
+from adapters import errors
+from adapters.tensors import DataType, Tensor, Tensors, from_bytes, to_bytes
+
+_PREFIX = struct.Struct("<B3xIQQ")
+_ALIGNMENT = 8
+_PADDING = [bytes(n) for n in range(_ALIGNMENT)]
+
+MAX_FRAME_BYTES = 2**32
+"""A frame that claims more is refused before anything is allocated for it."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    INFER = 1
+    CANCEL = 2
+    RESULT = 3
+    ERROR = 4
+
+
+class _TensorHead(msgspec.Struct, array_like=True, frozen=True):
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    length: int
+
+
+_heads = msgspec.msgpack.Decoder(tuple[_TensorHead, ...])
+_failure = msgspec.msgpack.Decoder(tuple[str, str])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class BrokenFrame(Exception):
+    """The peer sent bytes that are no frame: the connection is of no use any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as received; `head` and `body` are views of the received bytes."""
+
+    kind: Kind
+    id: int
+    head: memoryview
+    body: memoryview
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of an INFER or RESULT frame, as read-only views where alignment allows.
+
+        Raises:
+            BrokenFrame: head and body disagree.
+        """
+        tensors: dict[str, Tensor] = {}
+        offset = 0
+        try:
+            for head in _heads.decode(self.head):
+                data = self.body[offset : offset + head.length]
+                tensors[head.name] = from_bytes(DataType(head.datatype), head.shape, data)
+                offset += head.length + -head.length % _ALIGNMENT
+        except (msgspec.MsgspecError, ValueError, errors.InvalidInput) as error:
+            raise BrokenFrame(f"malformed tensors: {error}") from error
+        return tensors
+
+    def error(self) -> errors.ServingError:
+        """The error of an ERROR frame; a kind that is not known here is an InferenceFailed."""
+        try:
+            name, text = _failure.decode(self.head)
+        except msgspec.MsgspecError as error:
+            raise BrokenFrame(f"malformed error: {error}") from error
+        return _ERRORS.get(name, errors.InferenceFailed)(text)
+
+
+_ERRORS: dict[str, type[errors.ServingError]] = {
+    error.__name__: error for error in (errors.InvalidInput, errors.InferenceFailed, errors.BackendUnavailable)
+}
+
+
+def tensors_frame(kind: Kind, request_id: int, tensors: Tensors) -> list[bytes | memoryview]:
+    """An INFER or RESULT frame, as parts to be written one after the other."""
+    heads: list[tuple[str, str, tuple[int, ...], int]] = []
+    body: list[bytes | memoryview] = []
+    body_bytes = 0
+    for name, tensor in tensors.items():
+        data = to_bytes(tensor)
+        length = len(data)
+        heads.append((name, DataType.of(tensor.dtype), tensor.shape, length))
+        body.append(data)
+        padding = -length % _ALIGNMENT
+        if padding:
+            body.append(_PADDING[padding])
+        body_bytes += length + padding
+    return [_head(kind, request_id, _encode(heads), body_bytes), *body]
+
+
+def cancel_frame(request_id: int) -> bytes:
+    """A CANCEL frame for a request that nobody waits for any more."""
+    return _head(Kind.CANCEL, request_id, b"", 0)
+
+
+def error_frame(request_id: int, error: errors.ServingError) -> bytes:
+    """An ERROR frame: the error's class and text."""
+    return _head(Kind.ERROR, request_id, _encode((type(error).__name__, str(error))), 0)
+
+
+def _head(kind: Kind, request_id: int, head: bytes, body_bytes: int) -> bytes:
+    return _PREFIX.pack(kind, len(head), request_id, body_bytes) + head + _PADDING[-len(head) % _ALIGNMENT]
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames; keeps what is not yet complete."""
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+        self._filled = 0
+        self._wanted = 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take the next bytes of the stream, and give the frames that they complete.
+
+        Raises:
+            BrokenFrame: the bytes are no frame.
+        """
+        frames: list[Frame] = []
+        view = memoryview(data)
+        if self._filled:
+            view = self._complete(view, frames)
+        while len(view) >= _PREFIX.size:
+            length = _frame_bytes(view)
+            if len(view) < length:
+                break
+            frames.append(_parse(view[:length]))
+            view = view[length:]
+        if len(view):
+            self._begin(view)
+        return frames
+
+    def _begin(self, view: memoryview) -> None:
+        # One allocation of the right size as soon as the size is known: big tensors are copied once, not repeatedly.
+        self._wanted = _frame_bytes(view) if len(view) >= _PREFIX.size else _PREFIX.size
+        self._partial = bytearray(self._wanted)
+        self._partial[: len(view)] = view
+        self._filled = len(view)
+
+    def _complete(self, view: memoryview, frames: list[Frame]) -> memoryview:
+        while len(view) and self._filled:
+            taken = min(len(view), self._wanted - self._filled)
+            self._partial[self._filled : self._filled + taken] = view[:taken]
+            self._filled += taken
+            view = view[taken:]
+            if self._filled < self._wanted:
+                break
+            if self._wanted == _PREFIX.size and (length := _frame_bytes(memoryview(self._partial))) > _PREFIX.size:
+                prefix, self._partial, self._wanted = self._partial, bytearray(length), length
+                self._partial[: _PREFIX.size] = prefix
+                continue
+            frames.append(_parse(memoryview(self._partial)))
+            self._partial, self._filled = bytearray(), 0
+        return view
+
+
+def _frame_bytes(view: memoryview) -> int:
+    _, head_bytes, _, body_bytes = _PREFIX.unpack_from(view)
+    length: int = _PREFIX.size + head_bytes + -head_bytes % _ALIGNMENT + body_bytes
+    if length > MAX_FRAME_BYTES:
+        raise BrokenFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are taken")
+    return length
+
+
+def _parse(view: memoryview) -> Frame:
+    kind, head_bytes, request_id, _ = _PREFIX.unpack_from(view)
+    head_end = _PREFIX.size + head_bytes
+    try:
+        return Frame(Kind(kind), request_id, view[_PREFIX.size : head_end], view[head_end + -head_bytes % _ALIGNMENT :])
+    except ValueError as error:
+        raise BrokenFrame(f"unknown kind of frame {kind}") from error

@@ -1,0 +1,62 @@
+"""How many requests one deployment takes at a time, and what happens to the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from adapters.base import Servable
+from adapters.tensors import Tensors
+from gateway.errors import Overloaded
+
+_RETRY_AFTER_S = 1.0
+
+
+class ConcurrencyLimit:
+    """A Servable that lets `max_in_flight` requests through, keeps `max_queue` waiting in order, refuses the rest."""
+
+    def __init__(self, servable: Servable, max_in_flight: int, max_queue: int) -> None:
+        self.signature = servable.signature
+        self._servable = servable
+        self._max_in_flight = max_in_flight
+        self._max_queue = max_queue
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def infer(self, inputs: Tensors) -> Tensors:
+        """See Servable.infer; raises Overloaded where the queue is full too."""
+        if self._in_flight >= self._max_in_flight:
+            await self._turn()
+        else:
+            self._in_flight += 1
+        try:
+            return await self._servable.infer(inputs)
+        finally:
+            self._pass_on()
+
+    async def _turn(self) -> None:
+        if len(self._waiting) >= self._max_queue:
+            raise Overloaded(
+                f"{self._max_in_flight} requests are running and {self._max_queue} waiting; try again later",
+                _RETRY_AFTER_S,
+            )
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # its turn came in the same moment that it left
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)  # the place goes to the next one: in_flight stays
+                return
+        self._in_flight -= 1
+
+    async def aclose(self) -> None:
+        """See Servable.aclose."""
+        await self._servable.aclose()

@@ -1,0 +1,186 @@
+"""Puts the gateway together, serves it on its ports, and takes it down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+from adapters.tfserving.adapter import TfServingAdapter
+
+from adapters.base import Adapter
+from adapters.connect import connect
+from adapters.torchserve.adapter import TorchServeAdapter, TorchServeAddress
+from adapters.worker.adapter import ONNX_RUNTIME, TFLITE, WorkerAdapter
+from gateway.api import app as inference_app
+from gateway.api.inference import App
+from gateway.config import Settings
+from gateway.control import app as control_app
+from gateway.controlplane import ControlPlane, Record
+from gateway.dataplane import DataPlane
+from gateway.plans import Planner
+from gateway.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+_SOCKET_FOLDER_CHARACTERS = 60
+
+
+class PortTaken(Exception):
+    """Something else listens there already."""
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server among others in one event loop: signals are the gateway's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Gateway:
+    """One gateway over one repository."""
+
+    def __init__(self, settings: Settings, on_change: Callable[[Record], None] = lambda record: None) -> None:
+        """Binds the ports; raises PortTaken. To be made inside a running event loop."""
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._sockets = [
+            listen(settings.host, settings.http_port, "http_port"),
+            listen(settings.control_host, settings.control_port, "control_port"),
+        ]
+        self._folder = _private_folder()
+        self.registry = Registry(connect, settings.drain_timeout_s)
+        adapters = self._adapters()
+        self.control = ControlPlane(
+            settings.repository.absolute(),
+            Planner(tuple(adapters), settings.settle_s),
+            adapters,
+            self.registry,
+            poll_s=settings.poll_s,
+            load_timeout_s=settings.load_timeout_s,
+            on_change=on_change,
+        )
+
+    @property
+    def inference_url(self) -> str:
+        """Where the inference API answers."""
+        return _url(self._sockets[0])
+
+    @property
+    def control_url(self) -> str:
+        """Where the control API answers."""
+        return _url(self._sockets[1])
+
+    def _adapters(self) -> dict[str, Adapter]:
+        def on_death(*args: object) -> None:
+            self.control.on_death(*args)  # type: ignore[arg-type]  # the control plane is made after its adapters
+
+        settings = self._settings
+        serve = settings.torchserve
+        address = None
+        if serve.inference_url and serve.management_url:
+            address = TorchServeAddress(serve.inference_url, serve.management_url, serve.token, serve.model_store)
+        return {
+            "onnxruntime": WorkerAdapter(ONNX_RUNTIME, self._folder, on_death),
+            "tflite": WorkerAdapter(TFLITE, self._folder, on_death),
+            "tfserving": TfServingAdapter(
+                self._folder / "tfserving",
+                on_death,
+                endpoint=settings.tfserving.endpoint,
+                manage=settings.tfserving.manage,
+            ),
+            "torchserve": TorchServeAdapter(
+                self._folder / "torchserve", on_death, endpoint=address, allow_code=settings.allow_code
+            ),
+        }
+
+    def stop(self) -> None:
+        """Ask `run` to end: requests that were accepted are still answered."""
+        self.registry.stop()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        dataplane = DataPlane(self.registry)
+        inference = self._server(inference_app.build(dataplane, self._settings.max_body_bytes))
+        control = self._server(control_app.build(self.control, self.registry))
+        servers = [
+            asyncio.create_task(server.serve(sockets=[bound]), name="http server")
+            for server, bound in zip((inference, control), self._sockets, strict=True)
+        ]
+        watching = asyncio.create_task(self.control.run(), name="control plane")
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([*servers, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+            _log.info("stopping: no new requests are taken, %s", "running ones are answered")
+        finally:
+            inference.should_exit = True
+            await asyncio.wait(servers[:1])
+            watching.cancel()
+            await self.control.stop()
+            await self.registry.close()
+            control.should_exit = True
+            await asyncio.wait([*servers, watching])
+            stopping.cancel()
+            shutil.rmtree(self._folder, ignore_errors=True)
+        for task in (*servers, watching):
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def _server(self, app: App) -> _Server:
+        return _Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=round(self._settings.drain_timeout_s) or 1,
+            )
+        )
+
+
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """A listening socket; raises PortTaken that names the setting to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        flag = "--" + setting.replace("_", "-")
+        raise PortTaken(
+            f"{setting}: cannot listen on {host} port {port} ({error.strerror}). "
+            f"Is another Torii running? Stop it, or choose another port with {flag}."
+        ) from None
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _private_folder() -> Path:
+    """A folder that only this user can enter, with a path short enough for Unix sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix="torii-"))
+    if len(str(folder)) > _SOCKET_FOLDER_CHARACTERS:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="torii-", dir="/tmp"))  # mkdtemp makes it private
+    return folder

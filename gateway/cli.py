@@ -1,0 +1,190 @@
+"""The command `torii`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+from rich.console import Console
+
+from gateway.config import ConfigError, read_settings
+
+app = typer.Typer(
+    name="torii",
+    help="One gate to every model: one repository, served by TF Serving, TorchServe, ONNX Runtime and TFLite.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+_out = Console()
+_err = Console(stderr=True)
+_TIMEOUT_S = 60.0
+_MODEL = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>[0-9]+))?(?:@(?P<backend>[^/@]+))?")
+
+
+def _fail(text: str) -> NoReturn:
+    _err.print(f"[red]error:[/red] {text}", highlight=False, markup=True, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@app.command(epilog="Examples:  [b]torii serve model_repo[/b]   |   [b]torii serve --http-port 9000 --host 0.0.0.0[/b]")
+def serve(
+    repository: Annotated[Path | None, typer.Argument(help="Folder of models [default: model_repo]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the inference API [default: 127.0.0.1]")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of the inference API [default: 8000]")] = None,
+    control_host: Annotated[str | None, typer.Option(help="Address of the control API [default: 127.0.0.1]")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API [default: 8002]")] = None,
+    allow_code: Annotated[
+        bool | None, typer.Option("--allow-code", help="Serve .mar archives, which bring Python code of their own")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info]")] = None,
+) -> None:
+    """Serve a repository until SIGTERM or Ctrl-C; changes in the folder are taken up while serving.
+
+    Every setting can also stand in ./torii.toml or in a variable: http_port is TORII_HTTP_PORT.
+    """
+    from gateway.serve import serve_forever
+
+    try:
+        settings = read_settings(
+            repository=repository,
+            host=host,
+            http_port=http_port,
+            control_host=control_host,
+            control_port=control_port,
+            allow_code=allow_code,
+            log_level=log_level,
+        )
+    except ConfigError as error:
+        _fail(str(error))
+    try:
+        serve_forever(settings, _err)
+    except Exception as error:
+        from gateway.app import PortTaken
+
+        if isinstance(error, PortTaken | NotADirectoryError):
+            _fail(str(error))
+        raise
+
+
+@app.command(epilog="Example:  [b]torii status --control http://127.0.0.1:8002[/b]")
+def status(
+    control: Annotated[str, typer.Option(envvar="TORII_CONTROL", help="The control API")] = "http://127.0.0.1:8002",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the control API's own answer")] = False,
+) -> None:
+    """Show every deployment: state, reason, process, memory, digest. Exit code 2 where one has failed."""
+    from gateway.terminal import tables
+
+    answer = _get(f"{control}/v1/status", "the control API", "--control")
+    if as_json:
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    else:
+        _out.print(tables.deployments(answer))
+        for line in tables.reasons(answer):
+            _out.print(line, soft_wrap=True)
+        for backend in answer["backends"]:
+            if backend["missing"]:
+                _out.print(f"[yellow]{backend['backend']}[/yellow] cannot serve: {_plain(backend['missing'])}")
+        for problem in answer["problems"]:
+            _out.print("[yellow]problem[/yellow] " + _plain(problem), highlight=False)
+        state = "ready" if answer["ready"] else "starting"
+        _out.print(f"gateway: {state}, RSS {tables.size(answer['gateway_rss_bytes'])}")
+    if any(each["state"] == "FAILED" for each in answer["deployments"]):
+        raise typer.Exit(2)
+
+
+@app.command(
+    epilog="Examples:  [b]torii infer digits docs/digits/7.png[/b]   |   [b]torii infer digits/1@tflite x.npy[/b]"
+    "   |   [b]torii infer digits request.json --json[/b]"
+)
+def infer(
+    model: Annotated[str, typer.Argument(help="MODEL, MODEL@BACKEND, MODEL/VERSION or MODEL/VERSION@BACKEND")],
+    file: Annotated[Path, typer.Argument(help=".json, .npy, .npz, or an image", exists=True, dir_okay=False)],
+    url: Annotated[str, typer.Option(envvar="TORII_URL", help="The inference API")] = "http://127.0.0.1:8000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the inference API's own answer")] = False,
+) -> None:
+    """Send a file to a model and show what it answers.
+
+    An image is resized to the model's height and width and sent as pixels 0..255. JSON is a V2 request, or the values
+    of the model's only input, or an object of input names.
+    """
+    from gateway.terminal import payloads, tables
+
+    base = f"{url}/v2/models/{_path(model)}"
+    try:
+        body = payloads.request_body(file, _get(base, "the inference API", "--url"))
+    except payloads.UnusableFile as error:
+        _fail(_plain(str(error)))
+    response = _request("POST", f"{base}/infer", "the inference API", "--url", body)
+    answer = response.json()
+    if as_json:
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return
+    _out.print(tables.outputs(answer))
+    milliseconds = response.elapsed.total_seconds() * 1000
+    _out.print(f"served by {response.headers['torii-served-by']} in {milliseconds:.1f} ms")
+
+
+@app.command(epilog="Example:  [b]torii check model_repo[/b]")
+def check(
+    repository: Annotated[Path, typer.Argument(help="Folder of models", exists=True, file_okay=False)],
+) -> None:
+    """Say what would be loaded from a repository, and every mistake in it. Loads nothing.
+
+    The exit code is 1 where there are mistakes.
+    """
+    from gateway.check import inspect
+    from gateway.terminal import tables
+
+    rows, problems = inspect(repository)
+    _out.print(tables.plans(rows))
+    for problem in problems:
+        _out.print("[red]problem[/red] " + _plain(str(problem)), highlight=False, soft_wrap=True)
+    _out.print(f"{len(rows)} deployments, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _path(model: str) -> str:
+    match = _MODEL.fullmatch(model)
+    if not match:
+        _fail(f"{_plain(model)}: expected MODEL, MODEL@BACKEND, MODEL/VERSION or MODEL/VERSION@BACKEND")
+    segment = match["name"] + (f"@{match['backend']}" if match["backend"] else "")
+    return segment + (f"/versions/{match['version']}" if match["version"] else "")
+
+
+def _get(url: str, what: str, option: str) -> Any:
+    return _request("GET", url, what, option).json()
+
+
+def _request(method: str, url: str, what: str, option: str, body: object = None) -> httpx.Response:
+    try:
+        response = httpx.request(method, url, json=body, timeout=_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        _fail(f"{what} does not answer at {url} ({error}). Is `torii serve` running? {option} says where.")
+    except httpx.InvalidURL as error:
+        _fail(f"{option}: {_plain(str(error))}")
+    if response.is_error:
+        try:
+            text = response.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            text = response.text[:500]
+        _fail(f"{response.status_code} {_plain(text)}")
+    return response
+
+
+def _plain(text: str) -> str:
+    """Text of others, so that it cannot be taken for markup."""
+    return text.replace("[", r"\[")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,245 @@
+"""What can be set: the server's settings (torii.toml, TORII_… variables, flags) and a model's model.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from adapters.base import BACKENDS
+from adapters.tensors import DataType, Signature, TensorSpec
+from gateway.types import Limits
+
+SETTINGS_FILE = "torii.toml"
+_LIMITS = Limits()
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the text names file, key, what was expected and what was found."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _backend_name(value: object) -> object:
+    if value not in BACKENDS:
+        raise ValueError(f"expected one of {', '.join(BACKENDS)}")
+    return value
+
+
+BackendName = Annotated[str, BeforeValidator(_backend_name)]
+Positive = Annotated[int, Field(ge=1)]
+VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
+
+
+class TfServingSettings(_Strict):
+    """How to reach a TF Serving that Torii does not start."""
+
+    endpoint: str | None = Field(None, description="host:port of its gRPC API; Torii then starts none of its own")
+    manage: bool = Field(
+        False, description="let Torii replace that server's model configuration; it must see the same files"
+    )
+
+
+class TorchServeSettings(_Strict):
+    """How to reach a TorchServe that Torii does not start."""
+
+    inference_url: str | None = Field(None, description="its inference API, as http://127.0.0.1:8080")
+    management_url: str | None = Field(None, description="its management API, as http://127.0.0.1:8081")
+    token: str | None = Field(None, description="the key for its token authorization, where that is on")
+    model_store: Path | None = Field(
+        None, description="its model store, where Torii may put archives; without it Torii registers nothing there"
+    )
+
+
+class Settings(BaseSettings):
+    """The server's settings. Flags win over TORII_… variables, and these over torii.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TORII_", env_nested_delimiter="__", toml_file=SETTINGS_FILE, extra="forbid", frozen=True
+    )
+
+    repository: Path = Field(Path("model_repo"), description="the folder that holds the models")
+    host: str = Field("127.0.0.1", description="address of the inference API")
+    http_port: int = Field(8000, ge=0, le=65535, description="port of the inference API; 0 takes a free one")
+    control_host: str = Field("127.0.0.1", description="address of the control API; it has no authorization of its own")
+    control_port: int = Field(8002, ge=0, le=65535, description="port of the control API; 0 takes a free one")
+    poll_s: float = Field(1.0, gt=0, description="seconds between two looks at the repository")
+    settle_s: float = Field(2.0, ge=0, description="seconds for which a version's files must not have changed")
+    load_timeout_s: float = Field(300.0, gt=0, description="seconds after which a load is given up")
+    drain_timeout_s: float = Field(30.0, gt=0, description="seconds that running requests get before an unload or stop")
+    max_body_bytes: int = Field(64 * 2**20, ge=1, description="the largest request body that is taken")
+    allow_code: bool = Field(False, description="serve .mar archives, which bring Python code of their own")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
+    tfserving: TfServingSettings = Field(default_factory=TfServingSettings)
+    torchserve: TorchServeSettings = Field(default_factory=TorchServeSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """Which sources there are, the strongest first."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Settings from flags (None = not given), environment and torii.toml; raises ConfigError."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigError(_explain(f"settings (flags, TORII_…, {SETTINGS_FILE})", error)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{SETTINGS_FILE}: not TOML: {error}") from None
+
+
+class _TensorConfig(_Strict):
+    name: str
+    datatype: DataType
+    shape: tuple[Annotated[int, Field(ge=-1)], ...]
+
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.name, self.datatype, tuple(None if size == -1 else size for size in self.shape))
+
+
+class SignatureConfig(_Strict):
+    """The tensors of the model, for formats that do not carry them (TorchScript); -1 is any size."""
+
+    inputs: tuple[_TensorConfig, ...] = Field(min_length=1)
+    outputs: tuple[_TensorConfig, ...] = Field(min_length=1)
+
+    def signature(self) -> Signature:
+        """As adapters know it."""
+        return Signature(tuple(each.spec() for each in self.inputs), tuple(each.spec() for each in self.outputs))
+
+
+class BatchingConfig(_Strict):
+    """[batching]"""
+
+    max_rows: Positive | None = None
+
+
+class LimitsConfig(_Strict):
+    """[limits]"""
+
+    max_in_flight: Positive = _LIMITS.max_in_flight
+    max_queue: Annotated[int, Field(ge=0)] = _LIMITS.max_queue
+    timeout_ms: Positive = _LIMITS.timeout_ms
+
+    def limits(self) -> Limits:
+        """As the data plane knows them."""
+        return Limits(self.max_in_flight, self.max_queue, self.timeout_ms)
+
+
+class OnnxRuntimeConfig(_Strict):
+    """[backend.onnxruntime]"""
+
+    intra_op_threads: Positive | None = None
+    execution_providers: tuple[str, ...] | None = None
+
+
+class TfliteConfig(_Strict):
+    """[backend.tflite]"""
+
+    threads: Positive | None = None
+
+
+class TfServingConfig(_Strict):
+    """[backend.tfserving]"""
+
+    signature_name: str | None = None
+
+
+class TorchServeConfig(_Strict):
+    """[backend.torchserve]"""
+
+    workers: Positive | None = None
+
+
+class BackendConfig(_Strict):
+    """[backend.NAME]: options of one backend."""
+
+    onnxruntime: OnnxRuntimeConfig = OnnxRuntimeConfig()
+    tflite: TfliteConfig = TfliteConfig()
+    tfserving: TfServingConfig = TfServingConfig()
+    torchserve: TorchServeConfig = TorchServeConfig()
+
+    def options(self, backend: str) -> dict[str, Any]:
+        """The options that are set for a backend."""
+        config = getattr(self, backend, None)
+        return config.model_dump(exclude_none=True, mode="json") if isinstance(config, BaseModel) else {}
+
+
+class VersionNotes(_Strict):
+    """[version.N]: what people want to know of a version; serving does not depend on it."""
+
+    description: str = ""
+    framework: str = ""
+    test_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class ModelConfig(_Strict):
+    """model.toml. Every key has a default; an unknown one is an error."""
+
+    description: str = ""
+    backends: tuple[BackendName, ...] | None = None
+    versions: Annotated[str, Field(pattern=r"^(all|latest:[1-9][0-9]{0,5})$")] | tuple[VersionNumber, ...] = "all"
+    batching: BatchingConfig = BatchingConfig()
+    limits: LimitsConfig = LimitsConfig()
+    backend: BackendConfig = BackendConfig()
+    signature: SignatureConfig | None = None
+    version: dict[VersionNumber, VersionNotes] = Field(default_factory=dict)
+
+
+def read_model_config(text: str, file: str) -> ModelConfig:
+    """Parse the text of a model.toml; `file` is how errors call it.
+
+    Raises:
+        ConfigError: names file, key, what was expected and what was found.
+    """
+    try:
+        return ModelConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(_explain(file, error)) from None
+
+
+class _Labels(_Strict):
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, VersionNumber] = Field(init=False)
+
+
+def read_labels(text: str, file: str) -> dict[str, int]:
+    """Parse the text of a labels.toml (`stable = 1`); raises ConfigError."""
+    try:
+        return dict(_Labels.model_validate(tomllib.loads(text)).__pydantic_extra__)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(_explain(file, error)) from None
+
+
+def _explain(file: str, error: ValidationError) -> str:
+    mistakes: dict[str, list[str]] = {}
+    for detail in error.errors():
+        # A union reports a mistake once for each of its members; they belong to one key.
+        key = ".".join(str(part) for part in detail["loc"] if not _names_a_union_member(part)) or "(all of it)"
+        found = "" if detail["type"] == "missing" else f", found {detail['input']!r:.100}"
+        text = (
+            "this key is unknown"
+            if detail["type"] == "extra_forbidden"
+            else detail["msg"].removeprefix("Value error, ")
+        )
+        mistakes.setdefault(key, []).append(text + found)
+    return "; ".join(f"{file}: {key}: {' or '.join(texts)}" for key, texts in mistakes.items())
+
+
+def _names_a_union_member(part: str | int) -> bool:
+    return isinstance(part, str) and ("[" in part or part == "str")

@@ -1,0 +1,1 @@
+"""The control API: what is loaded, and why something is not."""

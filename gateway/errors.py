@@ -1,0 +1,23 @@
+"""What can go wrong in the gateway itself, besides what adapters.errors names."""
+
+from adapters.errors import ServingError
+
+
+class ModelNotFound(ServingError):
+    """No such model, version or backend; the text says what there is."""
+
+
+class VersionNotReady(ServingError):
+    """It is there, but cannot answer: still loading, or failed; the text says why."""
+
+
+class Overloaded(ServingError):
+    """Taking this request would only make it and the others late."""
+
+    def __init__(self, text: str, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class RequestTooLarge(ServingError):
+    """The request's body is over the server's limit."""

@@ -1,0 +1,30 @@
+"""Log lines that stay one line each: what a caller or a model sent cannot forge another."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+
+class OneLine(logging.Formatter):
+    """Formats a record with control characters escaped; a traceback's lines are indented under their record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter.format."""
+        first, _, rest = super().format(record).partition("\n")
+        if not record.exc_info:
+            first, rest = first + ("\n" + rest if rest else ""), ""
+            return first.translate(_ESCAPES)
+        return "\n    ".join([first.translate(_ESCAPES), *rest.splitlines()])
+
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
+
+
+def configure(level: str) -> None:
+    """Send the log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "asyncio", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,116 @@
+"""From a snapshot of the repository to what each deployment needs in order to be loaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.base import Artifact
+from gateway.artifacts import GOLDEN, ArtifactFiles, VersionFiles, digest
+from gateway.config import ModelConfig
+from gateway.repository import ModelEntry, Problem, Snapshot
+from gateway.types import Deployment, Limits
+from gateway.versions import Fingerprint, Settling, Wanted, Wish, backend_order, kept_versions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A deployment as the repository wants it. `problem` says why it cannot be loaded, where that is plain already."""
+
+    deployment: Deployment
+    folder: Path
+    files: ArtifactFiles
+    golden: Path | None
+    config: ModelConfig
+    problem: str | None
+    wanted: Wanted
+
+    @property
+    def limits(self) -> Limits:
+        """The deployment's limits."""
+        return self.config.limits.limits()
+
+    def digest(self) -> str:
+        """SHA-256 of the artifact's files; reads them all; raises OSError."""
+        return digest(self.folder, self.files.files)
+
+    def artifact(self, digest_hex: str) -> Artifact:
+        """What the adapter is told to load."""
+        return Artifact(
+            self.deployment.model,
+            self.deployment.version,
+            self.deployment.backend,
+            self.files.path.resolve(),
+            digest_hex,
+            self.config.backend.options(self.deployment.backend),
+            self.golden.resolve() if self.golden else None,
+            self.config.signature.signature() if self.config.signature else None,
+            self.config.batching.max_rows,
+        )
+
+
+class Planner:
+    """Turns snapshots into plans; remembers, of each model, the last model.toml that was right."""
+
+    def __init__(self, backends: tuple[str, ...], settle_s: float) -> None:
+        self._backends = backends
+        self._settling = Settling(settle_s)
+        self._configs: dict[str, ModelConfig] = {}
+
+    def plan(self, snapshot: Snapshot, monotonic_s: float) -> dict[Deployment, Plan]:
+        """Every deployment that the repository asks for, with what it wants of it."""
+        plans: dict[Deployment, Plan] = {}
+        for model in snapshot.models.values():
+            plans.update(self._plan_model(model, monotonic_s))
+        self._settling.forget_all_but((plan.deployment.model, plan.deployment.version) for plan in plans.values())
+        return plans
+
+    def order(self, model: str) -> tuple[str, ...]:
+        """The backends of a model, the preferred first."""
+        return backend_order(self._configs.get(model, ModelConfig()), self._backends)
+
+    def _plan_model(self, model: ModelEntry, monotonic_s: float) -> dict[Deployment, Plan]:
+        problem: str | None = None
+        if model.config is not None:
+            self._configs[model.name] = model.config
+        elif model.name not in self._configs:
+            problem = _config_problem(model.problems)
+        config = self._configs.get(model.name, ModelConfig())
+        kept = kept_versions(config.versions, model.versions)
+        plans: dict[Deployment, Plan] = {}
+        for number, version in model.versions.items():
+            complete = self._settling.complete((model.name, number), version.changed_ns, time.time(), monotonic_s)
+            wish = Wish.SPARE if number not in kept else Wish.SERVE if complete else Wish.WAIT
+            for backend in backend_order(config, self._backends):
+                if backend in version.artifacts:
+                    deployment = Deployment(model.name, number, backend)
+                    plans[deployment] = _plan(deployment, version, config, problem, wish)
+        return plans
+
+
+def _plan(deployment: Deployment, version: VersionFiles, config: ModelConfig, problem: str | None, wish: Wish) -> Plan:
+    files = version.artifacts[deployment.backend]
+    golden = version.path / GOLDEN if version.golden and not version.golden.is_link else None
+    fingerprint: Fingerprint = (
+        str(files.path),
+        files.files,
+        files.problem,
+        problem,
+        version.golden,
+        config.batching,
+        config.limits,
+        config.signature,
+        str(config.backend.options(deployment.backend)),
+    )
+    return Plan(deployment, version.path, files, golden, config, problem or files.problem, Wanted(wish, fingerprint))
+
+
+def _config_problem(problems: tuple[Problem, ...]) -> str:
+    return "; ".join(str(problem) for problem in problems if problem.where.endswith("model.toml"))
+
+
+def wishes(plans: Mapping[Deployment, Plan]) -> dict[Deployment, Wanted]:
+    """The plans as versions.next_steps takes them."""
+    return {deployment: plan.wanted for deployment, plan in plans.items()}

@@ -1,0 +1,149 @@
+"""A frontend's table of deployments: who is ready, the connections to them, and who is using one right now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias
+
+from adapters.base import Endpoint, Servable
+from gateway.admission import ConcurrencyLimit
+from gateway.errors import VersionNotReady
+from gateway.routing import choose
+from gateway.types import Deployment, Limits, ModelTable, State, Target
+
+_log = logging.getLogger(__name__)
+
+Connect: TypeAlias = Callable[[Endpoint], Awaitable[Servable]]
+
+
+@dataclass(slots=True, eq=False)
+class Lease(AbstractContextManager["Lease"]):
+    """A deployment in use: it is not unloaded before every lease on it has ended.
+
+    One object for each published endpoint, entered once by each request.
+    """
+
+    deployment: Deployment
+    endpoint: Endpoint
+    limits: Limits
+    servable: Servable
+    _users: int = 0
+    _retired: bool = False
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __enter__(self) -> Lease:
+        self._users += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if self._retired and not self._users:
+            self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until the last user has left; nobody new comes once this is called."""
+        self._retired = True
+        if self._users:
+            await self._idle.wait()
+
+
+class Registry:
+    """Told by the control plane what there is; asked by requests for a lease."""
+
+    def __init__(self, connect: Connect, drain_timeout_s: float) -> None:
+        self._connect = connect
+        self._drain_timeout_s = drain_timeout_s
+        self._tables: Mapping[str, ModelTable] = {}
+        self._leases: dict[Deployment, Lease] = {}
+        self._replaced: list[Lease] = []
+        self._routes: dict[Target, Deployment] = {}
+        self._ready = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def tables(self) -> Mapping[str, ModelTable]:
+        """The models as routing sees them."""
+        return self._tables
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that was there at the start has been loaded or has failed; no later load changes that."""
+        return self._ready.is_set() and not self._stopping
+
+    async def wait_ready(self) -> None:
+        """Wait until `ready`."""
+        await self._ready.wait()
+
+    def stop(self) -> None:
+        """Say from now on that this frontend is not ready, so that nobody sends it more."""
+        self._stopping = True
+
+    def lease(self, target: Target) -> Lease:
+        """The deployment that answers a target, to be entered before it is used.
+
+        Raises:
+            ModelNotFound: nothing of that name.
+            VersionNotReady: it is there, but cannot answer.
+        """
+        deployment = self._routes.get(target)
+        if deployment is None:
+            # Only what was found is remembered: targets are the callers', and there is no end to wrong ones.
+            deployment = self._routes[target] = choose(target, self._tables)
+        lease = self._leases.get(deployment)
+        if lease is None:
+            raise VersionNotReady(f"{deployment} is being withdrawn")
+        return lease
+
+    def show(self, tables: Mapping[str, ModelTable]) -> None:
+        """Replace the tables. What they call READY has been published before."""
+        self._tables = tables
+        self._routes.clear()
+        standings = (standing for table in tables.values() for standing in table.standings.values())
+        if not any(standing.state in (State.FOUND, State.LOADING) for standing in standings):
+            self._ready.set()
+
+    async def publish(self, deployment: Deployment, endpoint: Endpoint, limits: Limits) -> None:
+        """Connect to an endpoint and give it all further requests for its deployment.
+
+        An endpoint that is replaced by this goes on with the requests that it has, until it is withdrawn.
+
+        Raises:
+            BackendUnavailable: the endpoint cannot be reached; what was published before stays.
+        """
+        servable = await self._connect(endpoint)
+        limited = ConcurrencyLimit(servable, limits.max_in_flight, limits.max_queue)
+        if replaced := self._leases.get(deployment):
+            self._replaced.append(replaced)
+        self._leases[deployment] = Lease(deployment, endpoint, limits, limited)
+
+    async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
+        """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go."""
+        current = self._leases.get(deployment)
+        if current is not None and current.endpoint == endpoint:
+            del self._leases[deployment]
+            lease = current
+        else:
+            found = next((each for each in self._replaced if each.endpoint == endpoint), None)
+            if found is None:
+                return
+            self._replaced.remove(found)
+            lease = found
+        try:
+            await asyncio.wait_for(lease.drained(), self._drain_timeout_s)
+        except TimeoutError:
+            _log.warning("%s: requests still run after %.0f s of draining", deployment, self._drain_timeout_s)
+        await lease.servable.aclose()
+
+    async def close(self) -> None:
+        """Close every connection, drained or not."""
+        for lease in (*self._leases.values(), *self._replaced):
+            await lease.servable.aclose()
+        self._leases.clear()
+        self._replaced.clear()

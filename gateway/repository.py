@@ -1,0 +1,148 @@
+"""What is in the repository folder: a scan gives plain data and loads nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.artifacts import VersionFiles, find_artifacts
+from gateway.config import ConfigError, ModelConfig, read_labels, read_model_config
+from gateway.types import MODEL_NAME
+
+_VERSION_FOLDER = re.compile(r"[0-9]{1,18}")
+_MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A mistake in the repository: where, and what to do about it."""
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model's folder. `config` is None where model.toml is there but wrong (then `problems` says so)."""
+
+    name: str
+    path: Path
+    config: ModelConfig | None
+    labels: Mapping[str, int]
+    versions: Mapping[int, VersionFiles]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The repository as it was at one moment.
+
+    `unreadable` are models whose folder could not be read just now: what serves of them is left alone.
+    """
+
+    models: Mapping[str, ModelEntry] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+    def all_problems(self) -> list[Problem]:
+        """Every mistake found, of the repository, its models and their versions."""
+        found = list(self.problems)
+        for model in self.models.values():
+            found.extend(model.problems)
+            for files in model.versions.values():
+                found.extend(Problem(f"{model.name}/{files.path.name}", text) for text in files.problems)
+        return found
+
+
+def scan(root: Path) -> Snapshot:
+    """Look at every model and version folder under `root`.
+
+    Raises:
+        OSError: the repository itself cannot be read.
+    """
+    models: dict[str, ModelEntry] = {}
+    unreadable: set[str] = set()
+    problems: list[Problem] = []
+    for folder in _folders(root):
+        if not MODEL_NAME.fullmatch(folder.name):
+            problems.append(Problem(folder.name, "not served: a model's name is a-z 0-9 . _ - (64 at most)"))
+            continue
+        try:
+            models[folder.name] = _scan_model(folder)
+        except OSError as error:
+            unreadable.add(folder.name)
+            problems.append(Problem(folder.name, f"cannot be read: {error.strerror or error}"))
+    return Snapshot(models, frozenset(unreadable), tuple(problems))
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for entry in sorted(os.scandir(root), key=lambda each: each.name):
+        if entry.is_dir() and not entry.name.startswith((".", "_")):
+            yield Path(entry.path)
+
+
+def _scan_model(folder: Path) -> ModelEntry:
+    problems: list[Problem] = []
+    config: ModelConfig | None = ModelConfig()
+    labels: dict[str, int] = {}
+    try:
+        if (text := _read(folder / "model.toml")) is not None:
+            config = read_model_config(text, f"{folder.name}/model.toml")
+    except ConfigError as error:
+        config = None
+        problems.append(_problem(error))
+    try:
+        if (text := _read(folder / "labels.toml")) is not None:
+            labels = read_labels(text, f"{folder.name}/labels.toml")
+    except ConfigError as error:
+        problems.append(_problem(error))
+    versions = _scan_versions(folder, problems)
+    if not versions and not problems:
+        problems.append(Problem(folder.name, "no version: expected a folder named by a positive integer, as in 1/"))
+    if config is not None and not isinstance(config.versions, str):
+        problems.extend(
+            Problem(f"{folder.name}/model.toml", f"versions: {number} is listed, but there is no such folder")
+            for number in config.versions
+            if number not in versions
+        )
+    return ModelEntry(folder.name, folder, config, labels, versions, tuple(problems))
+
+
+def _scan_versions(folder: Path, problems: list[Problem]) -> dict[int, VersionFiles]:
+    named: dict[int, list[Path]] = {}
+    for each in _folders(folder):
+        if _VERSION_FOLDER.fullmatch(each.name) and int(each.name):
+            named.setdefault(int(each.name), []).append(each)
+    versions: dict[int, VersionFiles] = {}
+    for number, folders in sorted(named.items()):
+        if len(folders) > 1:
+            names = " and ".join(f"{folder.name}/{each.name}" for each in folders)
+            problems.append(Problem(folder.name, f"{names} are both version {number}: keep one; neither is served"))
+            continue
+        versions[number] = find_artifacts(folders[0])
+    return versions
+
+
+def _problem(error: ConfigError) -> Problem:
+    where, _, text = str(error).partition(": ")
+    return Problem(where, text)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > _MAX_CONFIG_BYTES:
+        raise ConfigError(f"{file.parent.name}/{file.name}: larger than {_MAX_CONFIG_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file.parent.name}/{file.name}: not UTF-8: {error}") from None

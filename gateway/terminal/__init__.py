@@ -1,0 +1,1 @@
+"""What people see in their terminal: tables, progress, and files made into requests."""

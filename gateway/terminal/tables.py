@@ -1,0 +1,81 @@
+"""Tables for people, out of plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {"READY": "green", "FAILED": "red", "LOADING": "yellow", "FOUND": "yellow", "DRAINING": "yellow"}
+
+
+def deployments(status: Mapping[str, Any]) -> Table:
+    """The deployments of a status answer."""
+    table = Table(title=f"Repository {status['repository']}", title_justify="left")
+    table.add_column("deployment", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("runtime", overflow="fold")
+    table.add_column("pid", justify="right", no_wrap=True)
+    table.add_column("RSS", justify="right", no_wrap=True)
+    table.add_column("digest", no_wrap=True)
+    for each in status["deployments"]:
+        state = Text(each["state"], _STYLES.get(each["state"], ""))
+        digest = each["digest"][:12]
+        table.add_row(
+            each["deployment"], state, each["runtime"], str(each["pid"] or ""), size(each["rss_bytes"]), digest
+        )
+    return table
+
+
+def reasons(status: Mapping[str, Any]) -> list[Text]:
+    """One line for each deployment that is not simply ready: why."""
+    return [
+        Text.assemble((each["deployment"], _STYLES.get(each["state"], "")), f": {each['reason']}")
+        for each in status["deployments"]
+        if each["reason"]
+    ]
+
+
+def size(size_bytes: int | None) -> str:
+    """A number of bytes as people read it."""
+    if size_bytes is None:
+        return ""
+    return f"{size_bytes / 2**20:.0f} MB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.0f} kB"
+
+
+def plans(rows: Sequence[tuple[str, str, str, str]]) -> Table:
+    """What `torii check` would load: deployment, artifact, size, remark."""
+    table = Table()
+    for heading in ("deployment", "artifact", "size", "remark"):
+        table.add_column(heading, justify="right" if heading == "size" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def outputs(answer: Mapping[str, Any], top: int = 3) -> Table:
+    """The outputs of an inference answer; of rows that look like scores, the best ones."""
+    table = Table()
+    for heading in ("output", "row", "answer"):
+        table.add_column(heading, overflow="fold")
+    for output in answer["outputs"]:
+        for row, values in enumerate(_rows(output)):
+            table.add_row(output["name"] if row == 0 else "", str(row), _answer(values, output["datatype"], top))
+    return table
+
+
+def _rows(output: Mapping[str, Any]) -> list[list[Any]]:
+    shape, data = output["shape"], output["data"]
+    rows = shape[0] if len(shape) > 1 else 1
+    width = len(data) // rows if rows else 0
+    return [data[row * width : (row + 1) * width] for row in range(rows)]
+
+
+def _answer(values: list[Any], datatype: str, top: int) -> str:
+    if datatype.startswith("FP") and len(values) > 1 and all(isinstance(value, int | float) for value in values):
+        best = sorted(range(len(values)), key=lambda index: -values[index])[:top]
+        return "argmax " + ", ".join(f"{index} ({values[index]:.4g})" for index in best)
+    shown = ", ".join(str(value) for value in values[:8])
+    return shown + (f", … {len(values)} values" if len(values) > 8 else "")

@@ -1,0 +1,135 @@
+"""Nouns of the gateway: deployment, target, request, response, and a deployment's state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from adapters.errors import InvalidInput
+from adapters.tensors import Tensors
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SEGMENT = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})(?:@([a-z0-9][a-z0-9._-]{0,63}))?")
+_DEPLOYMENT = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})/([1-9][0-9]{0,17})@([a-z0-9][a-z0-9._-]{0,63})")
+_VERSION = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deployment:
+    """A version of a model on a backend: the unit that is loaded, measured and compared."""
+
+    model: str
+    version: int
+    backend: str
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.version}@{self.backend}"
+
+    @classmethod
+    def parse(cls, text: str) -> Deployment:
+        """The inverse of `str`; raises InvalidInput."""
+        match = _DEPLOYMENT.fullmatch(text)
+        if not match:
+            raise InvalidInput(f"{text!r:.80} is no deployment; expected MODEL/VERSION@BACKEND, as in digits/2@tflite")
+        return cls(match[1], int(match[2]), match[3])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a request asks for. What it leaves open (None), routing decides."""
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+    backend: str | None = None
+
+    @classmethod
+    def parse(cls, segment: str, version: str | None = None, label: str | None = None) -> Target:
+        """A target from a URL's model segment (`digits`, `digits@tflite`), decoded once, and its version or label.
+
+        Raises:
+            InvalidInput: a part is not of its form.
+        """
+        match = _SEGMENT.fullmatch(segment)
+        if not match:
+            raise InvalidInput(
+                f"model {segment!r:.80}: expected a name of a-z 0-9 . _ - (64 at most, beginning with a letter or "
+                "digit), then @BACKEND if wanted"
+            )
+        if version is not None and not (_VERSION.fullmatch(version) and int(version)):
+            raise InvalidInput(f"version {version!r:.40}: expected a positive integer")
+        return cls(match[1], int(version) if version else None, label, match[2])
+
+
+class State(StrEnum):
+    """A deployment's life; it only moves forward, and a reload begins a new life."""
+
+    FOUND = "FOUND"
+    LOADING = "LOADING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    UNLOADED = "UNLOADED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A deployment's state as callers are told of it."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """All that routing knows of one model: plain data, replaced as a whole when anything changes.
+
+    `backends` is the order of preference for requests that pin none.
+    """
+
+    name: str
+    backends: tuple[str, ...]
+    labels: Mapping[str, int]
+    standings: Mapping[Deployment, Standing]
+
+    def versions(self) -> list[int]:
+        """Version numbers that are there in any state, oldest first."""
+        return sorted({deployment.version for deployment in self.standings})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one deployment takes at once, and for how long a request may run."""
+
+    max_in_flight: int = 256
+    max_queue: int = 1024
+    timeout_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One request, whatever protocol it came by.
+
+    `outputs` are the names that the caller wants, None for all; `timeout_ms` is the caller's, None for the model's.
+    """
+
+    target: Target
+    inputs: Tensors
+    id: str | None = None
+    outputs: tuple[str, ...] | None = None
+    timeout_ms: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InferResponse:
+    """The answer, and who gave it."""
+
+    id: str | None
+    deployment: Deployment
+    runtime: str
+    outputs: Tensors
+    parameters: Mapping[str, Any] = field(default_factory=dict)

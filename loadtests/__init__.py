@@ -1,0 +1,1 @@
+"""Load tests: black box, knows the network only."""
