@@ -31,6 +31,7 @@ from gateway.registry import Registry
 _log = logging.getLogger(__name__)
 
 _SOCKET_FOLDER_CHARACTERS = 60
+_SERVER_FOLDERS = ("tfserving", "torchserve")
 
 
 class PortTaken(Exception):
@@ -183,4 +184,6 @@ def _private_folder() -> Path:
     if len(str(folder)) > _SOCKET_FOLDER_CHARACTERS:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="torii-", dir="/tmp"))  # mkdtemp makes it private
+    for name in _SERVER_FOLDERS:
+        (folder / name).mkdir()
     return folder

@@ -50,6 +50,7 @@ class Record:
     endpoint: Endpoint | None = None
     pending: Endpoint | None = None
     tried: Fingerprint = None
+    loaded: Fingerprint = None
     retry_at_s: float | None = None
     failures: int = 0
     restarts: Restarts = field(default_factory=Restarts)
@@ -194,6 +195,9 @@ class ControlPlane:
         if record.endpoint is None:
             self._change(record, State.LOADING)
         digest = await asyncio.to_thread(plan.digest)
+        if record.endpoint is not None and record.loaded == (digest, plan.settings):
+            self._change(record, State.READY)  # touched, or put back as it was: what serves is the same
+            return
         started_s = time.monotonic()
         async with asyncio.timeout(self._load_timeout_s):
             endpoint = record.pending = await adapter.load(plan.artifact(digest))
@@ -204,7 +208,8 @@ class ControlPlane:
             raise
         if record.pending is not endpoint:
             raise BackendDied("it died right after it was loaded")
-        previous, record.endpoint, record.pending, record.digest = record.endpoint, endpoint, None, digest
+        previous, record.endpoint, record.pending = record.endpoint, endpoint, None
+        record.digest, record.loaded = digest, (digest, plan.settings)
         _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
         self._change(record, State.READY)
         if previous is not None:
@@ -277,5 +282,12 @@ class ControlPlane:
                 record.task.cancel()
         tasks = [record.task for record in self._records.values() if record.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._unload(record) for record in self.records), return_exceptions=True)
+        # Their processes end as a whole, so nothing is unloaded from them one by one.
+        await asyncio.gather(*(self._drain(record) for record in self.records), return_exceptions=True)
         await asyncio.gather(*(adapter.close() for adapter in self.adapters.values()))
+
+    async def _drain(self, record: Record) -> None:
+        if record.endpoint is not None:
+            self._change(record, State.DRAINING)
+            await self._frontend.withdraw(record.deployment, record.endpoint)
+            self._change(record, State.UNLOADED)

@@ -17,13 +17,18 @@ from gateway.versions import Fingerprint, Settling, Wanted, Wish, backend_order,
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A deployment as the repository wants it. `problem` says why it cannot be loaded, where that is plain already."""
+    """A deployment as the repository wants it.
+
+    `settings` is all that matters to a load besides the files' content; `problem` says why it cannot be loaded, where
+    that is plain already.
+    """
 
     deployment: Deployment
     folder: Path
     files: ArtifactFiles
     golden: Path | None
     config: ModelConfig
+    settings: Fingerprint
     problem: str | None
     wanted: Wanted
 
@@ -93,18 +98,15 @@ class Planner:
 def _plan(deployment: Deployment, version: VersionFiles, config: ModelConfig, problem: str | None, wish: Wish) -> Plan:
     files = version.artifacts[deployment.backend]
     golden = version.path / GOLDEN if version.golden and not version.golden.is_link else None
-    fingerprint: Fingerprint = (
+    settings: Fingerprint = (
         str(files.path),
-        files.files,
-        files.problem,
-        problem,
-        version.golden,
         config.batching,
         config.limits,
         config.signature,
         str(config.backend.options(deployment.backend)),
     )
-    return Plan(deployment, version.path, files, golden, config, problem or files.problem, Wanted(wish, fingerprint))
+    wanted = Wanted(wish, (settings, files.files, files.problem, problem))
+    return Plan(deployment, version.path, files, golden, config, settings, problem or files.problem, wanted)
 
 
 def _config_problem(problems: tuple[Problem, ...]) -> str:

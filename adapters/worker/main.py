@@ -15,7 +15,7 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,21 +161,27 @@ class Worker:
         self._alive = False
 
     def _run(self, batch: list[Call]) -> None:
+        answers: dict[Peer, list[bytes | memoryview]] = {}
+        for call, frame in self._answers(batch):
+            peer: Peer = call.token[0]  # type: ignore[index]
+            answers.setdefault(peer, []).extend(frame)
+        for peer, parts in answers.items():  # one write for all that a peer gets out of this batch
+            self._send(peer, b"".join(parts))
+
+    def _answers(self, batch: list[Call]) -> Iterator[tuple[Call, list[bytes | memoryview]]]:
         try:
             answers = scatter(_infer(self._session, gather(batch)), batch)
         except ServingError as error:
-            if len(batch) > 1:  # one bad row fails alone
+            if len(batch) == 1:
+                yield batch[0], [wire.error_frame(batch[0].token[1], error)]  # type: ignore[index]
+            else:  # one bad row fails alone
                 for call in batch:
-                    self._run([call])
-            else:
-                self._send(batch[0], wire.error_frame(batch[0].token[1], error))  # type: ignore[index]
+                    yield from self._answers([call])
             return
         for call, outputs in zip(batch, answers, strict=True):
-            request_id = call.token[1]  # type: ignore[index]
-            self._send(call, b"".join(wire.tensors_frame(wire.Kind.RESULT, request_id, outputs)))
+            yield call, wire.tensors_frame(wire.Kind.RESULT, call.token[1], outputs)  # type: ignore[index]
 
-    def _send(self, call: Call, data: bytes) -> None:
-        peer: Peer = call.token[0]  # type: ignore[index]
+    def _send(self, peer: Peer, data: bytes) -> None:
         try:
             peer.send(data)
             if peer.interest & selectors.EVENT_WRITE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -13,8 +14,10 @@ _STYLES = {"READY": "green", "FAILED": "red", "LOADING": "yellow", "FOUND": "yel
 
 def deployments(status: Mapping[str, Any]) -> Table:
     """The deployments of a status answer."""
-    table = Table(title=f"Repository {status['repository']}", title_justify="left")
-    table.add_column("deployment", overflow="fold")
+    table = Table(
+        title=f"Repository {status['repository']}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("deployment", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("runtime", overflow="fold")
     table.add_column("pid", justify="right", no_wrap=True)

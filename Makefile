@@ -1,0 +1,66 @@
+# Everything that people and CI do with this project. It needs make and Python 3.11 or newer; the rest it installs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REPOSITORY ?= model_repo
+
+# uv does not read pip's settings: where pip finds wheels on this machine, uv shall find them too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Elsewhere, plain torch would bring gigabytes of CUDA; UV_TORCH_BACKEND=auto chooses by the machine's GPU.
+ifeq ($(UV_FIND_LINKS),)
+export UV_TORCH_BACKEND ?= cpu
+endif
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.PHONY: help run test check format load bench train clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.installed-all ## Make the environment and serve model_repo/ with all four backends
+	$(BIN)/torii serve $(REPOSITORY)
+
+test: $(VENV)/.installed-dev ## Make the environment and run the tests (ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+load: $(VENV)/.installed-dev ## Send digits to every backend of a running gateway and compare them (ARGS="--help")
+	$(BIN)/python -m loadtests.compare_backends $(ARGS)
+
+bench: $(VENV)/.installed-dev ## Torii beside a plain FastAPI app, in one run (ARGS="--help")
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+train: $(VENV)/.installed-dev ## Train the sample models again
+	$(BIN)/python model_repo/train_digits.py --out model_repo --images docs/digits
+
+clean: ## Remove the environment and everything generated
+	rm -rf $(VENV) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  f"Torii needs Python 3.11 or newer, and this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")'
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.installed-all: $(VENV)/.uv pyproject.toml constraints.txt
+	@echo "Installing Torii with all four backends (about 5 GB on disk, most of it TensorFlow and PyTorch)"
+	@$(INSTALL) --editable '.[all,load]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.uv pyproject.toml constraints.txt
+	@echo "Installing Torii with all four backends and the tools for development"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@
+	@touch $(VENV)/.installed-all

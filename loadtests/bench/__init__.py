@@ -1,0 +1,1 @@
+"""Torii beside a plain server, in one run: `make bench`."""

@@ -1,0 +1,101 @@
+"""Small ONNX models whose answers are plain to see, and version folders that appear the way people make them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def add_model(constant: float) -> bytes:
+    """y = x + constant; x and y FP32 [batch, 2]."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "k"], ["y"])],
+        "add",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(np.array([constant], np.float32), "k")],
+    )
+    return _bytes(graph)
+
+
+def slow_model() -> bytes:
+    """y = n after n rounds of multiplying matrices (about 1 ms each); n and y INT64 [1]."""
+    square = numpy_helper.from_array(np.full((400, 400), 1 / 400, np.float32), "m")
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["a", "m"], ["a_out"]),
+            helper.make_node("Identity", ["go_in"], ["go_out"]),
+        ],
+        "round",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, [400, 400]),
+        ],
+        [
+            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("a_out", TensorProto.FLOAT, [400, 400]),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Squeeze", ["n"], ["times"]),
+            helper.make_node("Loop", ["times", "go", "m"], ["last"], body=body),
+            helper.make_node("ReduceSum", ["last"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "nothing"], ["zero"]),
+            helper.make_node("Cast", ["zero"], ["zero_int"], to=TensorProto.INT64),
+            helper.make_node("Add", ["n", "zero_int"], ["y"]),
+        ],
+        "slow",
+        [helper.make_tensor_value_info("n", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1])],
+        [
+            square,
+            numpy_helper.from_array(np.array(True), "go"),
+            numpy_helper.from_array(np.array(0, np.float32), "nothing"),
+        ],
+    )
+    return _bytes(graph)
+
+
+def divide_model() -> bytes:
+    """y = x / 0 where x is not 0: infinities, and NaN for 0; x and y FP32 [batch, 2]."""
+    graph = helper.make_graph(
+        [helper.make_node("Div", ["x", "k"], ["y"])],
+        "divide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(np.array([0], np.float32), "k")],
+    )
+    return _bytes(graph)
+
+
+def _bytes(graph: onnx.GraphProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def publish(repository: Path, model: str, version: int, files: dict[str, bytes]) -> Path:
+    """Write a version elsewhere, and rename it into place."""
+    target = repository / model / str(version)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = repository.parent / f"staged-{model}-{version}-{os.urandom(4).hex()}"
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    folder.rename(target)
+    return target
+
+
+def withdraw(repository: Path, model: str, version: int) -> None:
+    """Take a version out of the repository at once."""
+    gone = repository.parent / f"gone-{os.urandom(4).hex()}"
+    (repository / model / str(version)).rename(gone)
+    shutil.rmtree(gone)
