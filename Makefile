@@ -13,7 +13,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: help run test check format load bench train clean
+.PHONY: help run test check format load bench train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,13 @@ bench: $(VENV)/.installed-dev ## Torii beside a plain FastAPI app, in one run (A
 
 train: $(VENV)/.installed-dev ## Train the sample models again
 	$(BIN)/python model_repo/train_digits.py --out model_repo --images docs/digits
+
+pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays where it is)
+	@grep -E '^(#|torch==)' constraints.txt > constraints.kept
+	@{ grep '^#' constraints.kept; $(BIN)/uv pip compile --quiet --extra dev --constraint constraints.kept \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	  | sed 's/+cpu$$//' | grep -E '^[a-z0-9.-]+=='; } > constraints.new
+	@mv constraints.new constraints.txt && rm constraints.kept
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -93,7 +93,8 @@ class Child:
                 self._signal(signal.SIGTERM)
                 await asyncio.wait_for(self._process.wait(), grace_s)
         except TimeoutError:
-            _log.warning("%s did not end within %.1f s of SIGTERM; killing it", self._name, grace_s)
+            if grace_s:
+                _log.warning("%s did not end within %.1f s of SIGTERM; killing it", self._name, grace_s)
         finally:
             self._signal(signal.SIGKILL)
             await self._process.wait()

@@ -181,19 +181,22 @@ def from_bytes(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryv
     """The inverse of `to_bytes`, without a copy where the datatype allows it.
 
     Raises:
-        InvalidInput: the number of bytes disagrees with the shape.
+        InvalidInput: the number of bytes disagrees with the shape, or the shape is none that an array can have.
     """
+    dtype = _DTYPES[datatype]
     count = 1
     for size in shape:
         count *= size
-    if datatype is DataType.BYTES:
-        return _bytes_elements(data, count).reshape(shape)
-    dtype = _DTYPES[datatype]
-    if len(data) != count * dtype.itemsize:
+    if datatype is not DataType.BYTES and len(data) != count * dtype.itemsize:
         raise InvalidInput(
             f"expected {count * dtype.itemsize} bytes for {datatype} {show_shape(shape)}, got {len(data)}"
         )
-    return np.frombuffer(data, dtype, count).reshape(shape) if count else np.empty(shape, dtype)
+    try:
+        if datatype is DataType.BYTES:
+            return _bytes_elements(data, count).reshape(shape)
+        return np.frombuffer(data, dtype, count).reshape(shape) if count else np.empty(shape, dtype)
+    except ValueError as error:  # sizes below 0, or beyond all memory where another is 0
+        raise InvalidInput(f"shape {show_shape(shape)}: {error}") from None
 
 
 def _bytes_elements(data: bytes | memoryview, count: int) -> Tensor:

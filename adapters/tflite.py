@@ -34,7 +34,10 @@ class TfliteSession:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._path = path
+        # Read once: interpreters that are made later must be of these weights, whatever has become of the file.
+        self._model = path.read_bytes()
+        if not self._model:
+            raise LoadFailed(f"{path.name} is empty")
         self._threads = threads
         self._interpreters: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
         interpreter = self._new()
@@ -59,7 +62,7 @@ class TfliteSession:
         return {name: _array(interpreter.get_tensor(index)) for name, index in self._outputs.items()}
 
     def _new(self) -> Any:
-        return Interpreter(model_path=str(self._path), num_threads=self._threads)
+        return Interpreter(model_content=self._model, num_threads=self._threads)
 
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         interpreter = self._new()

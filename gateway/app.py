@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
-from adapters.tfserving.adapter import TfServingAdapter
 
 from adapters.base import Adapter
 from adapters.connect import connect
-from adapters.torchserve.adapter import TorchServeAdapter, TorchServeAddress
+from adapters.tfserving.adapter import TfServingAdapter
+from adapters.torchserve.adapter import TorchServeAdapter
+from adapters.torchserve.address import TorchServeAddress
 from adapters.worker.adapter import ONNX_RUNTIME, TFLITE, WorkerAdapter
 from gateway.api import app as inference_app
 from gateway.api.inference import App

@@ -51,6 +51,7 @@ class WorkerAdapter:
         self._sockets = sockets
         self._on_death = on_death
         self._numbers = itertools.count(1)
+        self._loading: set[Child] = set()
         self._children: dict[str, Child] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
 
@@ -67,11 +68,14 @@ class WorkerAdapter:
         child = await Child.start(
             [sys.executable, "-m", "adapters.worker.main"], name=str(artifact), env=_environment()
         )
+        self._loading.add(child)
         try:
             ready = await self._hand_over(child, artifact, address)
         except BaseException:  # a cancelled load must not leave a process behind
             await child.stop(grace_s=0)
             raise
+        finally:
+            self._loading.discard(child)
         endpoint = Endpoint(
             self.backend,
             f"unix:{address}",
@@ -114,10 +118,10 @@ class WorkerAdapter:
         _remove(endpoint)
 
     async def close(self) -> None:
-        """Stop every worker."""
+        """Stop every worker; loads that are under way fail with BackendDied."""
         for watch in self._watches.values():
             watch.cancel()
-        await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in self._children.values()))
+        await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in (*self._children.values(), *self._loading)))
         self._children.clear()
         self._watches.clear()
 

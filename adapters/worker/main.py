@@ -24,7 +24,7 @@ import msgspec
 from adapters.base import Runtime, Session
 from adapters.batching import BatchQueue, Call, gather, scatter
 from adapters.errors import InferenceFailed, InvalidInput, LoadFailed, ServingError
-from adapters.tensors import Signature, Tensor
+from adapters.tensors import Signature
 from adapters.worker import wire
 from adapters.worker.rehearsal import rehearse
 
@@ -153,7 +153,7 @@ class Worker:
 
     def _forget(self, peer: Peer) -> None:
         self._queue.cancel_where(peer)
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):  # forgotten already; ValueError where it is closed, too
             self._selector.unregister(peer.connection)
         peer.connection.close()
 
@@ -170,7 +170,7 @@ class Worker:
 
     def _answers(self, batch: list[Call]) -> Iterator[tuple[Call, list[bytes | memoryview]]]:
         try:
-            answers = scatter(_infer(self._session, gather(batch)), batch)
+            frames = _infer(self._session, batch)
         except ServingError as error:
             if len(batch) == 1:
                 yield batch[0], [wire.error_frame(batch[0].token[1], error)]  # type: ignore[index]
@@ -178,8 +178,7 @@ class Worker:
                 for call in batch:
                     yield from self._answers([call])
             return
-        for call, outputs in zip(batch, answers, strict=True):
-            yield call, wire.tensors_frame(wire.Kind.RESULT, call.token[1], outputs)  # type: ignore[index]
+        yield from zip(batch, frames, strict=True)
 
     def _send(self, peer: Peer, data: bytes) -> None:
         try:
@@ -191,14 +190,23 @@ class Worker:
             self._forget(peer)
 
 
-def _infer(session: Session, inputs: Any) -> dict[str, Tensor]:
+def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]]:
+    """Run a batch; gives the frame that answers each call. Raises InvalidInput or InferenceFailed."""
     try:
-        return session.run(inputs)
+        outputs = session.run(gather(batch))
     except InvalidInput:
         raise
     except Exception as error:  # whatever a model throws is that model's failure
         _log.exception("the model failed")
         raise InferenceFailed(f"the model failed: {_first_line(error)}") from error
+    answers = scatter(outputs, batch)
+    try:
+        return [
+            wire.tensors_frame(wire.Kind.RESULT, call.token[1], answer)  # type: ignore[index]
+            for call, answer in zip(batch, answers, strict=True)
+        ]
+    except Exception as error:
+        raise InferenceFailed(f"the model's answer cannot be sent: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

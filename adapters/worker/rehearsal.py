@@ -47,7 +47,7 @@ def golden_inputs(path: Path) -> dict[str, Tensor] | None:
         with np.load(path, allow_pickle=False) as arrays:
             names = [name for name in arrays.files if name.startswith("inputs/")]
             return {name.removeprefix("inputs/"): arrays[name] for name in names} or None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  # a damaged archive raises whatever its reader stumbles over
         _log.warning("golden file not used: %s", error)
         return None
 
@@ -109,5 +109,7 @@ def _equal(joined: Tensor, parts: Tensor) -> bool:
     if joined.shape != parts.shape:
         return False
     if joined.dtype.kind in "f":
-        return bool(np.allclose(joined, parts, rtol=1e-3, atol=1e-4, equal_nan=True))
+        # Rounding is as large as the numbers that are rounded: what differs by 1e-6 is not equal among millionths.
+        largest = float(np.abs(parts[np.isfinite(parts)]).max(initial=0.0))
+        return bool(np.allclose(joined, parts, rtol=1e-3, atol=1e-4 * min(1.0, largest), equal_nan=True))
     return bool(np.array_equal(joined, parts))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
+import numpy as np
 
 from adapters import errors
 from adapters.tensors import DataType, Tensor, Tensors, from_bytes, to_bytes
@@ -36,7 +38,7 @@ class _TensorHead(msgspec.Struct, array_like=True, frozen=True):
     name: str
     datatype: str
     shape: tuple[int, ...]
-    length: int
+    length: Annotated[int, msgspec.Meta(ge=0)]
 
 
 _heads = msgspec.msgpack.Decoder(tuple[_TensorHead, ...])
@@ -123,7 +125,7 @@ class FrameReader:
     """Cuts a stream of bytes into frames; keeps what is not yet complete."""
 
     def __init__(self) -> None:
-        self._partial = bytearray()
+        self._partial = memoryview(b"")
         self._filled = 0
         self._wanted = 0
 
@@ -150,7 +152,7 @@ class FrameReader:
     def _begin(self, view: memoryview) -> None:
         # One allocation of the right size as soon as the size is known: big tensors are copied once, not repeatedly.
         self._wanted = _frame_bytes(view) if len(view) >= _PREFIX.size else _PREFIX.size
-        self._partial = bytearray(self._wanted)
+        self._partial = _room(self._wanted)
         self._partial[: len(view)] = view
         self._filled = len(view)
 
@@ -162,13 +164,18 @@ class FrameReader:
             view = view[taken:]
             if self._filled < self._wanted:
                 break
-            if self._wanted == _PREFIX.size and (length := _frame_bytes(memoryview(self._partial))) > _PREFIX.size:
-                prefix, self._partial, self._wanted = self._partial, bytearray(length), length
+            if self._wanted == _PREFIX.size and (length := _frame_bytes(self._partial)) > _PREFIX.size:
+                prefix, self._partial, self._wanted = self._partial, _room(length), length
                 self._partial[: _PREFIX.size] = prefix
                 continue
-            frames.append(_parse(memoryview(self._partial)))
-            self._partial, self._filled = bytearray(), 0
+            frames.append(_parse(self._partial))
+            self._partial, self._filled = memoryview(b""), 0
         return view
+
+
+def _room(size_bytes: int) -> memoryview:
+    # Not a bytearray: that is written over at once, and a mere claim of gigabytes would really take them.
+    return np.empty(size_bytes, np.uint8).data
 
 
 def _frame_bytes(view: memoryview) -> int:

@@ -35,6 +35,7 @@ PLATFORMS = {
     "torchserve": "pytorch_torchscript",
 }
 _MAX_INPUTS = 1024
+_MAX_CONTAINERS = 1 << 20
 _FLOATS = (DataType.FP16, DataType.FP32, DataType.FP64)
 
 
@@ -69,6 +70,9 @@ def decode_infer(target: Target, body: bytes) -> InferRequest:
 def _object(body: bytes) -> dict[str, Any]:
     if not body:
         raise InvalidInput("body: expected a JSON object with 'inputs', got an empty body")
+    # A list of nothing takes two bytes there and sixty here.
+    if len(body) > _MAX_CONTAINERS and body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
+        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} lists and objects, got more; send data flat")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
