@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ _DATATYPES = {
     "bfloat16": DataType.BF16,
     "string": DataType.BYTES,
 }
+_BFLOAT16 = DataType.BF16.dtype
+_BFLOAT16_OF_ONNX = 16
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
@@ -50,24 +53,17 @@ class OnnxSession:
 
     def run(self, inputs: Tensors) -> dict[str, Tensor]:
         """See Session.run."""
-        if self._bf16:
-            return self._run_values(inputs)
         if self._texts:
             inputs = {name: _texts(name, tensor) if name in self._texts else tensor for name, tensor in inputs.items()}
+        if self._bf16:
+            return self._run_values(inputs)
         outputs = self._session.run(self._outputs, inputs)
         return {name: _array(output) for name, output in zip(self._outputs, outputs, strict=True)}
 
     def _run_values(self, inputs: Tensors) -> dict[str, Tensor]:
-        # numpy has no bfloat16 of its own, so such tensors cross as values of a stated element type.
-        bfloat16 = DataType.BF16.dtype
-        feed = {
-            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(tensor.view(np.uint16), 16)
-            if tensor.dtype == bfloat16
-            else ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(tensor))
-            for name, tensor in inputs.items()
-        }
+        feed = {name: _value(np.asarray(tensor, order="C")) for name, tensor in inputs.items()}
         outputs = self._session.run_with_ort_values(self._outputs, feed)
-        return {name: _array(value.numpy()) for name, value in zip(self._outputs, outputs, strict=True)}
+        return {name: _from_value(value) for name, value in zip(self._outputs, outputs, strict=True)}
 
 
 class OnnxRuntime:
@@ -106,6 +102,22 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     # A free axis has a name or nothing where its size would be; a model that states no shape at all shows as [].
     shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape)
     return TensorSpec(node.name, datatype, shape or None)
+
+
+def _value(tensor: Tensor) -> ort.OrtValue:
+    # numpy has no bfloat16 of its own, so such tensors cross as values of a stated element type.
+    if tensor.dtype == _BFLOAT16:
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(tensor.view(np.uint16), _BFLOAT16_OF_ONNX)
+    return ort.OrtValue.ortvalue_from_numpy(tensor)
+
+
+def _from_value(value: ort.OrtValue) -> Tensor:
+    if value.data_type() != "tensor(bfloat16)":
+        return _array(value.numpy())
+    shape = value.shape()
+    size_bytes = int(np.prod(shape, dtype=int)) * _BFLOAT16.itemsize
+    data = ctypes.string_at(value.data_ptr(), size_bytes) if size_bytes else b""
+    return np.frombuffer(data, _BFLOAT16).reshape(shape)
 
 
 def _texts(name: str, tensor: Tensor) -> Tensor:

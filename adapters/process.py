@@ -79,7 +79,7 @@ class Child:
         """Wait for its end, and say how it ended, with the last lines of its stderr."""
         code = await self._process.wait()
         await asyncio.wait([self._reading], timeout=1.0)
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         return f"{how}; last lines of stderr: {self.tail()}" if self._tail else how
 
     def tail(self) -> str:
@@ -114,6 +114,13 @@ class Child:
             if line:
                 self._tail.append(line)
                 _log.debug("%s: %s", self._name, line)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time signals have no names of their own
+        return f"signal {number}"
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:

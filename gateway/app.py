@@ -28,6 +28,7 @@ from gateway.controlplane import ControlPlane, Record
 from gateway.dataplane import DataPlane
 from gateway.plans import Planner
 from gateway.registry import Registry
+from gateway.warmup import WarmUp
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Gateway:
             self.registry,
             poll_s=settings.poll_s,
             load_timeout_s=settings.load_timeout_s,
+            warm_up=WarmUp(connect),
             on_change=on_change,
         )
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,6 +74,7 @@ class ControlPlane:
         *,
         poll_s: float,
         load_timeout_s: float,
+        warm_up: Callable[[Endpoint, Path | None], Awaitable[None]],
         on_change: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self.root = root
@@ -82,6 +83,7 @@ class ControlPlane:
         self._frontend = frontend
         self._poll_s = poll_s
         self._load_timeout_s = load_timeout_s
+        self._warm_up = warm_up
         self._on_change = on_change
         self._records: dict[Deployment, Record] = {}
         self._plans: dict[Deployment, Plan] = {}
@@ -190,7 +192,7 @@ class ControlPlane:
 
     async def _replace(self, record: Record, plan: Plan) -> None:
         adapter = self.adapters[plan.deployment.backend]
-        if problem := plan.problem or adapter.missing():
+        if problem := plan.problem or await asyncio.to_thread(adapter.missing):
             raise LoadFailed(problem)
         if record.endpoint is None:
             self._change(record, State.LOADING)
@@ -202,6 +204,7 @@ class ControlPlane:
         async with asyncio.timeout(self._load_timeout_s):
             endpoint = record.pending = await adapter.load(plan.artifact(digest))
         try:
+            await self._warm_up(endpoint, plan.golden)
             await self._frontend.publish(plan.deployment, endpoint, plan.limits)
         except BaseException:
             await adapter.unload(endpoint)

@@ -14,10 +14,10 @@ from typing import Any
 
 from adapters.base import Artifact, Endpoint
 from adapters.errors import LoadFailed, ServingError
+from adapters.golden import golden_signature
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve import archive
 from adapters.torchserve.client import TorchServeClient
-from adapters.torchserve.golden import golden_signature
 from adapters.torchserve.host import Host
 from adapters.torchserve.plan import DESCRIBE, Plan, Refused, decode_description
 from adapters.torchserve.server import MAX_BODY_BYTES

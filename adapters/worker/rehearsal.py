@@ -13,13 +13,12 @@ import numpy as np
 
 from adapters.base import Session
 from adapters.errors import ServingError
-from adapters.tensors import DataType, Tensor, TensorSpec
+from adapters.golden import golden_inputs, invented_inputs
+from adapters.tensors import Tensor, TensorSpec
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_MAX_ROWS = 32
-_ANY_SIZE = 4
-_MAX_ELEMENTS = 1 << 24
 
 
 def rehearse(session: Session, golden: Path | None, max_rows: int | None) -> int:
@@ -29,7 +28,7 @@ def rehearse(session: Session, golden: Path | None, max_rows: int | None) -> int
     """
     rows = golden_inputs(golden) if golden else None
     if rows is None:
-        rows = _invented_inputs(session)
+        rows = invented_inputs(session.signature)
     if rows is None:
         return max_rows or 1
     try:
@@ -41,42 +40,8 @@ def rehearse(session: Session, golden: Path | None, max_rows: int | None) -> int
     return allowed
 
 
-def golden_inputs(path: Path) -> dict[str, Tensor] | None:
-    """The arrays `inputs/<name>` of a golden file; None where it cannot be read, which is logged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if name.startswith("inputs/")]
-            return {name.removeprefix("inputs/"): arrays[name] for name in names} or None
-    except Exception as error:  # noqa: BLE001  # a damaged archive raises whatever its reader stumbles over
-        _log.warning("golden file not used: %s", error)
-        return None
-
-
 def _has_free_first_axis(specs: tuple[TensorSpec, ...]) -> bool:
     return all(spec.shape is not None and len(spec.shape) > 0 and spec.shape[0] is None for spec in specs)
-
-
-def _invented_inputs(session: Session) -> dict[str, Tensor] | None:
-    random = np.random.default_rng(0)
-    inputs: dict[str, Tensor] = {}
-    for spec in session.signature.inputs:
-        if spec.shape is None:
-            return None
-        sizes = [_ANY_SIZE if size is None else size for size in spec.shape]
-        if np.prod(sizes, dtype=float) > _MAX_ELEMENTS:
-            return None
-        inputs[spec.name] = _random(spec.datatype, sizes, random)
-    return inputs or None
-
-
-def _random(datatype: DataType, sizes: list[int], random: np.random.Generator) -> Tensor:
-    if datatype is DataType.BYTES:
-        return np.full(sizes, b"a", np.object_)
-    if datatype.dtype.kind in "ui":  # 0 and 1 are valid as indices, token ids and masks nearly everywhere
-        return random.integers(0, 2, sizes).astype(datatype.dtype)
-    if datatype is DataType.BOOL:
-        return random.random(sizes) < 0.5
-    return random.random(sizes).astype(datatype.dtype)
 
 
 def _batches(session: Session, inputs: dict[str, Tensor]) -> bool:

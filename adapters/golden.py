@@ -1,4 +1,4 @@
-"""The signature of a model that carries none, read off the names, dtypes and shapes of its golden file."""
+"""Inputs to try a model with: the real ones of its golden file, or invented ones that fit its signature."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from adapters.errors import InvalidInput
-from adapters.tensors import DataType, Signature, TensorSpec
+from adapters.tensors import DataType, Signature, Tensor, TensorSpec
 
 _log = logging.getLogger(__name__)
 
 _SUFFIX = ".npy"
+_ANY_SIZE = 4
+_MAX_ELEMENTS = 1 << 24
 _MOST_ARRAYS = 1000
 
 
@@ -53,3 +55,38 @@ def _spec(arrays: zipfile.ZipFile, member: str, name: str) -> TensorSpec:
     else:
         datatype = DataType.of(dtype.newbyteorder("<"))
     return TensorSpec(name, datatype, (None, *shape[1:]) if shape else ())
+
+
+def golden_inputs(path: Path) -> dict[str, Tensor] | None:
+    """The arrays `inputs/<name>` of a golden file; None where it cannot be read, which is logged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [name for name in arrays.files if name.startswith("inputs/")]
+            return {name.removeprefix("inputs/"): arrays[name] for name in names} or None
+    except Exception as error:  # noqa: BLE001  # a damaged archive raises whatever its reader stumbles over
+        _log.warning("golden file not used: %s", error)
+        return None
+
+
+def invented_inputs(signature: Signature) -> dict[str, Tensor] | None:
+    """Random inputs of the signature's shapes, free axes of size 4; None where a rank is free or they would be huge."""
+    random = np.random.default_rng(0)
+    inputs: dict[str, Tensor] = {}
+    for spec in signature.inputs:
+        if spec.shape is None:
+            return None
+        sizes = [_ANY_SIZE if size is None else size for size in spec.shape]
+        if np.prod(sizes, dtype=float) > _MAX_ELEMENTS:
+            return None
+        inputs[spec.name] = _random(spec.datatype, sizes, random)
+    return inputs or None
+
+
+def _random(datatype: DataType, sizes: list[int], random: np.random.Generator) -> Tensor:
+    if datatype is DataType.BYTES:
+        return np.full(sizes, b"a", np.object_)
+    if datatype.dtype.kind in "ui":  # 0 and 1 are valid as indices, token ids and masks nearly everywhere
+        return random.integers(0, 2, sizes).astype(datatype.dtype)
+    if datatype is DataType.BOOL:
+        return random.random(sizes) < 0.5
+    return random.random(sizes).astype(datatype.dtype)
