@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ class Call:
     @property
     def rows(self) -> int | None:
         """Size of the batch axis (axis 0), or None where the inputs do not share one."""
-        sizes = {tensor.shape[0] if tensor.ndim else None for tensor in self.inputs.values()}
+        sizes = {tensor.shape[0] if tensor.shape else None for tensor in self.inputs.values()}
         return sizes.pop() if len(sizes) == 1 else None
 
     @property
@@ -100,7 +101,7 @@ def scatter(outputs: Tensors, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
     if len(calls) == 1:
         return [dict(outputs)]
     rows = [call.rows or 0 for call in calls]
-    ends = np.cumsum(rows)
+    ends = list(accumulate(rows))
     for name, tensor in outputs.items():
         if tensor.ndim == 0 or tensor.shape[0] != ends[-1]:
             raise InferenceFailed(

@@ -74,6 +74,9 @@ _DTYPES: dict[DataType, np.dtype[Any]] = {
 _DATATYPES = {dtype: datatype for datatype, dtype in _DTYPES.items()}
 
 
+_COPIED_BYTES = 1 << 16
+
+
 def _known() -> str:
     return ", ".join(DataType)
 
@@ -172,9 +175,11 @@ def to_bytes(tensor: Tensor) -> bytes | memoryview:
             parts.append(struct.pack("<I", len(element)))
             parts.append(element)
         return b"".join(parts)
+    if tensor.nbytes <= _COPIED_BYTES:
+        return tensor.tobytes()  # a copy of a small tensor costs less than a view of it
     contiguous = np.ascontiguousarray(tensor)
-    # A memoryview of bfloat16 has a format that bytes-like consumers refuse, and zero-size ones cannot be cast.
-    return contiguous.reshape(-1).view(np.uint8).data if contiguous.size else b""
+    # A memoryview of bfloat16 has a format that bytes-like consumers refuse.
+    return contiguous.reshape(-1).view(np.uint8).data
 
 
 def from_bytes(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryview) -> Tensor:

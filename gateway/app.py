@@ -153,6 +153,7 @@ class Gateway:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=round(self._settings.drain_timeout_s) or 1,
             )
         )

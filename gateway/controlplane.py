@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.base import Adapter, Endpoint
+from adapters.base import RUNTIMES_OWN, Adapter, Endpoint
 from adapters.errors import BackendDied, BackendUnavailable, LoadFailed
 from gateway.plans import Plan, Planner, wishes
 from gateway.repository import Snapshot, scan
@@ -259,19 +259,16 @@ class ControlPlane:
             if record.endpoint == endpoint:
                 record.endpoint = None
                 self._background_task(self._release(record.deployment, endpoint))
-                if not record.busy and self._is_bystander(record, endpoint):
+                if not record.busy and self._is_bystander(record):
                     self._retry(record, reason, Restarts.FIRST_DELAY_S)
                 elif not record.busy:
                     self._died(record, reason)
 
-    def _is_bystander(self, record: Record, endpoint: Endpoint) -> bool:
+    def _is_bystander(self, record: Record) -> bool:
         """Whether it died with a server that others share, while one of these was being loaded: that one is suspect."""
         backend = record.deployment.backend
-        return not endpoint.address.startswith("unix:") and any(
-            other.busy and other.deployment.backend == backend
-            for other in self._records.values()
-            if other is not record
-        )
+        others = (other for other in self._records.values() if other.deployment.backend == backend)
+        return backend not in RUNTIMES_OWN and any(other.busy for other in others)
 
     def _background_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

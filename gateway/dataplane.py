@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from adapters.errors import DeadlineExceeded
+from gateway.deadline import Deadline
 from gateway.registry import Lease, Registry
 from gateway.types import InferRequest, InferResponse, Target
 
@@ -31,7 +30,7 @@ class DataPlane:
             limit_ms = lease.limits.timeout_ms
             timeout_ms = limit_ms if request.timeout_ms is None else min(limit_ms, request.timeout_ms)
             try:
-                async with asyncio.timeout(timeout_ms / 1000):
+                with Deadline(timeout_ms / 1000):
                     outputs = await lease.servable.infer(request.inputs)
             except TimeoutError as error:
                 raise DeadlineExceeded(f"{lease.deployment} took longer than {timeout_ms:g} ms") from error

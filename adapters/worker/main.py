@@ -233,6 +233,10 @@ def main() -> int:
     """Entry point of the child process."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "SCHED_BATCH"):
+        # A worker on the gateway's core waits until the gateway has nothing to do, instead of interrupting it for each
+        # request: fewer switches and fuller batches. On a core of its own it makes no difference.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     answer_fd = os.dup(1)
     os.dup2(2, 1)  # native libraries print to stdout; only the answer may
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)

@@ -7,8 +7,8 @@ tensors of a frame can be used where they lie.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -34,6 +34,9 @@ class Kind(IntEnum):
     ERROR = 4
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+
+
 class _TensorHead(msgspec.Struct, array_like=True, frozen=True):
     name: str
     datatype: str
@@ -50,8 +53,7 @@ class BrokenFrame(Exception):
     """The peer sent bytes that are no frame: the connection is of no use any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One frame as received; `head` and `body` are views of the received bytes."""
 
     kind: Kind
@@ -65,13 +67,12 @@ class Frame:
         Raises:
             BrokenFrame: head and body disagree.
         """
+        body, offset = self.body, 0
         tensors: dict[str, Tensor] = {}
-        offset = 0
         try:
-            for head in _heads.decode(self.head):
-                data = self.body[offset : offset + head.length]
-                tensors[head.name] = from_bytes(DataType(head.datatype), head.shape, data)
-                offset += head.length + -head.length % _ALIGNMENT
+            for name, datatype, shape, length in _layout(bytes(self.head)):
+                tensors[name] = from_bytes(datatype, shape, body[offset : offset + length])
+                offset += length + -length % _ALIGNMENT
         except (msgspec.MsgspecError, ValueError, errors.InvalidInput) as error:
             raise BrokenFrame(f"malformed tensors: {error}") from error
         return tensors
@@ -83,6 +84,12 @@ class Frame:
         except msgspec.MsgspecError as error:
             raise BrokenFrame(f"malformed error: {error}") from error
         return _ERRORS.get(name, errors.InferenceFailed)(text)
+
+
+@lru_cache(maxsize=256)
+def _layout(head: bytes) -> tuple[tuple[str, DataType, tuple[int, ...], int], ...]:
+    """Name, datatype, shape and length of each tensor. Requests for a model are alike, and so are their heads."""
+    return tuple((each.name, DataType(each.datatype), each.shape, each.length) for each in _heads.decode(head))
 
 
 _ERRORS: dict[str, type[errors.ServingError]] = {
@@ -188,8 +195,8 @@ def _frame_bytes(view: memoryview) -> int:
 
 def _parse(view: memoryview) -> Frame:
     kind, head_bytes, request_id, _ = _PREFIX.unpack_from(view)
+    if kind not in _KINDS:
+        raise BrokenFrame(f"unknown kind of frame {kind}")
     head_end = _PREFIX.size + head_bytes
-    try:
-        return Frame(Kind(kind), request_id, view[_PREFIX.size : head_end], view[head_end + -head_bytes % _ALIGNMENT :])
-    except ValueError as error:
-        raise BrokenFrame(f"unknown kind of frame {kind}") from error
+    body = view[head_end + -head_bytes % _ALIGNMENT :]
+    return Frame(_KINDS[kind], request_id, view[_PREFIX.size : head_end], body)

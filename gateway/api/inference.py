@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -72,6 +73,7 @@ class InferenceEndpoint:
         await send({"type": "http.response.body", "body": answer})
 
 
+@lru_cache(maxsize=1024)
 def _target(path: bytes) -> Target:
     """The target of `/v2/models/{model}[/versions/{version}]/infer`; each segment is decoded once, after the split."""
     segments = [unquote(part) for part in path[len(_PREFIX) : -len(_SUFFIX)].decode("ascii", "replace").split("/")]

@@ -80,12 +80,11 @@ def _numbers(data: list[Any], datatype: DataType, name: str, has_booleans: bool)
     if kind in "iu":
         _check_range(array, datatype, name)
         return array.astype(dtype)
-    with np.errstate(over="ignore"):
-        cast = array.astype(dtype)
-    # An infinity that was not there before was a number too large for the datatype.
-    if np.isinf(cast).any() and not np.isinf(array).any():
-        raise InvalidInput(f"input '{name}': data: a value is too large for {datatype}")
-    return cast
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        raise InvalidInput(f"input '{name}': data: a value is too large for {datatype}") from None
 
 
 def _check_range(array: Tensor, datatype: DataType, name: str) -> None:
