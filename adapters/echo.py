@@ -1,6 +1,6 @@
 """A model that answers its inputs: for tests and for measuring everything but a model.
 
-The artifact is a JSON file: {"inputs": [{"name": "x", "datatype": "FP32", "shape": [null, 4]}], "delay_s": 0}.
+The artifact is a JSON file: {"inputs": [{"name": "x", "datatype": "FP32", "shape": [null, 4]}], "run_s": 0}.
 """
 
 from __future__ import annotations

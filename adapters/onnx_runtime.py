@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from adapters.cores import usable_cores
 from adapters.errors import InvalidInput, LoadFailed
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 
@@ -80,7 +80,7 @@ class OnnxRuntime:
         """
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
-        settings.intra_op_num_threads = options.get("intra_op_threads") or len(os.sched_getaffinity(0))
+        settings.intra_op_num_threads = options.get("intra_op_threads") or usable_cores()
         settings.inter_op_num_threads = 1
         # Threads that spin while they wait would take the cores from the other deployments.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -61,7 +61,7 @@ class Child:
     async def send_line(self, line: bytes) -> None:
         """Write a line to its stdin, which stays open. A child that died already is found out by `read_line`."""
         assert self._process.stdin is not None
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # RuntimeError is uvloop's word for a closed pipe
             self._process.stdin.write(line + b"\n")
             await self._process.stdin.drain()
 
@@ -128,6 +128,21 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return await stream.readline()
     except ValueError:  # a line beyond the reader's limit: drop it, go on with the next
         return b"\n"
+
+
+def python_argv(module: str) -> list[str]:
+    """The command that runs a module of ours.
+
+    Without the working folder on its path: that may be a model repository, and no file of one is ever code.
+    """
+    return [sys.executable, "-P", "-m", module]
+
+
+def python_environment() -> dict[str, str]:
+    """Variables with which a Python child imports `adapters` from where this process has it."""
+    root = str(Path(__file__).resolve().parents[1])
+    path = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([root, path]) if path else root}
 
 
 def free_port() -> int:

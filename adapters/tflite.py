@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.cores import usable_cores
 from adapters.errors import LoadFailed
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 
@@ -84,7 +84,7 @@ class TfliteRuntime:
 
     def load(self, path: Path, options: Mapping[str, Any]) -> TfliteSession:
         """Load a .tflite file. Option: `threads` (default: the cores this process may use)."""
-        return TfliteSession(path, options.get("threads") or len(os.sched_getaffinity(0)))
+        return TfliteSession(path, options.get("threads") or usable_cores())
 
 
 def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

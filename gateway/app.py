@@ -14,14 +14,11 @@ from pathlib import Path
 
 import uvicorn
 
-from adapters.base import Adapter
+from adapters.base import Endpoint
 from adapters.connect import connect
-from adapters.tfserving.adapter import TfServingAdapter
-from adapters.torchserve.adapter import TorchServeAdapter
-from adapters.torchserve.address import TorchServeAddress
-from adapters.worker.adapter import ONNX_RUNTIME, TFLITE, WorkerAdapter
 from gateway.api import app as inference_app
 from gateway.api.inference import App
+from gateway.backends import FOLDERS, build_adapters
 from gateway.config import Settings
 from gateway.control import app as control_app
 from gateway.controlplane import ControlPlane, Record
@@ -33,7 +30,6 @@ from gateway.warmup import WarmUp
 _log = logging.getLogger(__name__)
 
 _SOCKET_FOLDER_CHARACTERS = 60
-_SERVER_FOLDERS = ("tfserving", "torchserve")
 
 
 class PortTaken(Exception):
@@ -61,7 +57,7 @@ class Gateway:
         ]
         self._folder = _private_folder()
         self.registry = Registry(connect, settings.drain_timeout_s)
-        adapters = self._adapters()
+        adapters = build_adapters(settings, self._folder, self._on_death)
         self.control = ControlPlane(
             settings.repository.absolute(),
             Planner(tuple(adapters), settings.settle_s),
@@ -83,28 +79,8 @@ class Gateway:
         """Where the control API answers."""
         return _url(self._sockets[1])
 
-    def _adapters(self) -> dict[str, Adapter]:
-        def on_death(*args: object) -> None:
-            self.control.on_death(*args)  # type: ignore[arg-type]  # the control plane is made after its adapters
-
-        settings = self._settings
-        serve = settings.torchserve
-        address = None
-        if serve.inference_url and serve.management_url:
-            address = TorchServeAddress(serve.inference_url, serve.management_url, serve.token, serve.model_store)
-        return {
-            "onnxruntime": WorkerAdapter(ONNX_RUNTIME, self._folder, on_death),
-            "tflite": WorkerAdapter(TFLITE, self._folder, on_death),
-            "tfserving": TfServingAdapter(
-                self._folder / "tfserving",
-                on_death,
-                endpoint=settings.tfserving.endpoint,
-                manage=settings.tfserving.manage,
-            ),
-            "torchserve": TorchServeAdapter(
-                self._folder / "torchserve", on_death, endpoint=address, allow_code=settings.allow_code
-            ),
-        }
+    def _on_death(self, endpoint: Endpoint, reason: str) -> None:
+        self.control.on_death(endpoint, reason)  # which is made after its adapters
 
     def stop(self) -> None:
         """Ask `run` to end: requests that were accepted are still answered."""
@@ -188,6 +164,6 @@ def _private_folder() -> Path:
     if len(str(folder)) > _SOCKET_FOLDER_CHARACTERS:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="torii-", dir="/tmp"))  # mkdtemp makes it private
-    for name in _SERVER_FOLDERS:
+    for name in FOLDERS:
         (folder / name).mkdir()
     return folder

@@ -76,6 +76,12 @@ def find_artifacts(folder: Path) -> VersionFiles:
     if not artifacts:
         seen = ", ".join(sorted(rest)[:5]) or "nothing"
         problems.append(f"no artifact: expected {EXPECTED}; found {seen}")
+    links = [stamp.name for stamp in stamps if stamp.is_link]
+    if links:
+        # A link anywhere in the folder could make a backend read any file of this machine and call it a weight: an
+        # ONNX model may name any file beside it.
+        problem = f"{links[0]} is a symbolic link; put the file itself there"
+        artifacts = {backend: _failed(artifact, problem) for backend, artifact in artifacts.items()}
     problems.extend(f"{each.backend}: {each.problem}" for each in artifacts.values() if each.problem)
     changed_ns = max((stamp.ctime_ns for stamp in stamps), default=0)
     return VersionFiles(folder, artifacts, golden, changed_ns, tuple(problems))
@@ -140,10 +146,6 @@ def _with_external_data(artifact: ArtifactFiles, unclaimed: Iterable[FileStamp])
 
 def _artifact(backend: str, path: Path, files: Iterable[FileStamp], problem: str | None = None) -> ArtifactFiles:
     stamps = tuple(sorted(files, key=lambda each: each.name))
-    links = [stamp.name for stamp in stamps if stamp.is_link]
-    if links and problem is None:
-        # A link could make the backend read any file of this machine and call it a weight.
-        problem = f"{links[0]} is a symbolic link; put the file itself there"
     return ArtifactFiles(backend, path, stamps, problem)
 
 

@@ -143,7 +143,10 @@ def check(
     from gateway.check import inspect
     from gateway.terminal import tables
 
-    rows, problems = inspect(repository)
+    try:
+        rows, problems = inspect(repository, read_settings())
+    except ConfigError as error:
+        _fail(_plain(str(error)))
     _out.print(tables.plans(rows))
     for problem in problems:
         _out.print("[red]problem[/red] " + _plain(str(problem)), highlight=False, soft_wrap=True)

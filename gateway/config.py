@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from adapters.base import BACKENDS
@@ -31,6 +32,16 @@ def _backend_name(value: object) -> object:
     return value
 
 
+def _version_policy(value: object) -> object:
+    if isinstance(value, str) and _POLICY.fullmatch(value):
+        return value
+    if isinstance(value, list | tuple) and all(type(each) is int and each > 0 for each in value):
+        return tuple(value)
+    raise ValueError('expected "all", "latest:N" or a list of version numbers')
+
+
+_POLICY = re.compile(r"all|latest:[1-9][0-9]{0,5}")
+Policy = Annotated[str | tuple[int, ...], PlainValidator(_version_policy)]
 BackendName = Annotated[str, BeforeValidator(_backend_name)]
 Positive = Annotated[int, Field(ge=1)]
 VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
@@ -44,16 +55,29 @@ class TfServingSettings(_Strict):
         False, description="let Torii replace that server's model configuration; it must see the same files"
     )
 
+    @model_validator(mode="after")
+    def _manages_something(self) -> Self:
+        if self.manage and not self.endpoint:
+            raise ValueError("manage is for a server that is given as endpoint; Torii's own is always managed")
+        return self
+
 
 class TorchServeSettings(_Strict):
     """How to reach a TorchServe that Torii does not start."""
 
     inference_url: str | None = Field(None, description="its inference API, as http://127.0.0.1:8080")
     management_url: str | None = Field(None, description="its management API, as http://127.0.0.1:8081")
-    token: str | None = Field(None, description="the key for its token authorization, where that is on")
+    token: str | None = Field(None, description="the key that opens its inference API, where authorization is on")
+    management_token: str | None = Field(None, description="the key that opens its management API, where that differs")
     model_store: Path | None = Field(
         None, description="its model store, where Torii may put archives; without it Torii registers nothing there"
     )
+
+    @model_validator(mode="after")
+    def _both_urls(self) -> Self:
+        if bool(self.inference_url) != bool(self.management_url):
+            raise ValueError("inference_url and management_url belong together: set both, or none")
+        return self
 
 
 class Settings(BaseSettings):
@@ -160,6 +184,7 @@ class TorchServeConfig(_Strict):
     """[backend.torchserve]"""
 
     workers: Positive | None = None
+    response_timeout_s: Positive | None = None
 
 
 class BackendConfig(_Strict):
@@ -189,7 +214,7 @@ class ModelConfig(_Strict):
 
     description: str = ""
     backends: tuple[BackendName, ...] | None = None
-    versions: Annotated[str, Field(pattern=r"^(all|latest:[1-9][0-9]{0,5})$")] | tuple[VersionNumber, ...] = "all"
+    versions: Policy = "all"
     batching: BatchingConfig = BatchingConfig()
     limits: LimitsConfig = LimitsConfig()
     backend: BackendConfig = BackendConfig()
@@ -229,8 +254,7 @@ def read_labels(text: str, file: str) -> dict[str, int]:
 def _explain(file: str, error: ValidationError) -> str:
     mistakes: dict[str, list[str]] = {}
     for detail in error.errors():
-        # A union reports a mistake once for each of its members; they belong to one key.
-        key = ".".join(str(part) for part in detail["loc"] if not _names_a_union_member(part)) or "(all of it)"
+        key = ".".join(str(part) for part in detail["loc"]) or "(all of it)"
         found = "" if detail["type"] == "missing" else f", found {detail['input']!r:.100}"
         text = (
             "this key is unknown"
@@ -239,7 +263,3 @@ def _explain(file: str, error: ValidationError) -> str:
         )
         mistakes.setdefault(key, []).append(text + found)
     return "; ".join(f"{file}: {key}: {' or '.join(texts)}" for key, texts in mistakes.items())
-
-
-def _names_a_union_member(part: str | int) -> bool:
-    return isinstance(part, str) and ("[" in part or part == "str")

@@ -88,6 +88,7 @@ class ControlPlane:
         self._records: dict[Deployment, Record] = {}
         self._plans: dict[Deployment, Plan] = {}
         self._snapshot = Snapshot()
+        self._last_labels: dict[str, Mapping[str, int]] = {}
         self._wake = asyncio.Event()
         self._loads = {backend: asyncio.Semaphore(_LOADS_AT_ONCE) for backend in adapters}
         self._background: set[asyncio.Task[None]] = set()
@@ -158,8 +159,11 @@ class ControlPlane:
         )
 
     def _labels(self, model: str) -> Mapping[str, int]:
+        """A model's labels; while its labels.toml is wrong or cannot be read, those that it had."""
         entry = self._snapshot.models.get(model)
-        return entry.labels if entry else {}
+        if entry is not None and entry.labels is not None:
+            self._last_labels[model] = entry.labels
+        return self._last_labels.get(model, {})
 
     def _change(self, record: Record, state: State, reason: str = "") -> None:
         if (record.state, record.reason) != (state, reason):
@@ -177,10 +181,10 @@ class ControlPlane:
             async with self._loads[record.deployment.backend]:
                 await self._replace(record, plan)
             record.failures = 0
+        except TimeoutError:
+            self._fail(record, f"loading took longer than {self._load_timeout_s:g} s")
         except (LoadFailed, OSError) as error:
             self._fail(record, str(error))
-        except TimeoutError:
-            self._fail(record, f"loading took longer than {self._load_timeout_s:.0f} s")
         except BackendDied as error:
             self._died(record, str(error))
         except BackendUnavailable as error:
@@ -210,12 +214,20 @@ class ControlPlane:
             await adapter.unload(endpoint)
             raise
         if record.pending is not endpoint:
+            await self._give_up(record, endpoint)
             raise BackendDied("it died right after it was loaded")
         previous, record.endpoint, record.pending = record.endpoint, endpoint, None
         record.digest, record.loaded = digest, (digest, plan.settings)
         _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
         self._change(record, State.READY)
         if previous is not None:
+            await self._release(record.deployment, previous)
+
+    async def _give_up(self, record: Record, endpoint: Endpoint) -> None:
+        """Take back an endpoint that died while it was published, and the one whose place it had taken already."""
+        await self._release(record.deployment, endpoint)
+        if record.endpoint is not None:
+            previous, record.endpoint = record.endpoint, None
             await self._release(record.deployment, previous)
 
     async def _release(self, deployment: Deployment, endpoint: Endpoint) -> None:

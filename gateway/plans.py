@@ -83,7 +83,7 @@ class Planner:
         elif model.name not in self._configs:
             problem = _config_problem(model.problems)
         config = self._configs.get(model.name, ModelConfig())
-        kept = kept_versions(config.versions, model.versions)
+        kept = kept_versions(config.versions, (number for number, each in model.versions.items() if each.artifacts))
         plans: dict[Deployment, Plan] = {}
         for number, version in model.versions.items():
             complete = self._settling.complete((model.name, number), version.changed_ns, time.time(), monotonic_s)
@@ -104,6 +104,7 @@ def _plan(deployment: Deployment, version: VersionFiles, config: ModelConfig, pr
         config.limits,
         config.signature,
         str(config.backend.options(deployment.backend)),
+        (version.golden.size_bytes, version.golden.mtime_ns) if version.golden else None,
     )
     wanted = Wanted(wish, (settings, files.files, files.problem, problem))
     return Plan(deployment, version.path, files, golden, config, settings, problem or files.problem, wanted)

@@ -29,12 +29,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model's folder. `config` is None where model.toml is there but wrong (then `problems` says so)."""
+    """One model's folder.
+
+    `config` is None where model.toml is there but wrong, `labels` where labels.toml is (then `problems` says so).
+    """
 
     name: str
     path: Path
     config: ModelConfig | None
-    labels: Mapping[str, int]
+    labels: Mapping[str, int] | None
     versions: Mapping[int, VersionFiles]
     problems: tuple[Problem, ...]
 
@@ -90,7 +93,7 @@ def _folders(root: Path) -> Iterator[Path]:
 def _scan_model(folder: Path) -> ModelEntry:
     problems: list[Problem] = []
     config: ModelConfig | None = ModelConfig()
-    labels: dict[str, int] = {}
+    labels: dict[str, int] | None = {}
     try:
         if (text := _read(folder / "model.toml")) is not None:
             config = read_model_config(text, f"{folder.name}/model.toml")
@@ -101,6 +104,7 @@ def _scan_model(folder: Path) -> ModelEntry:
         if (text := _read(folder / "labels.toml")) is not None:
             labels = read_labels(text, f"{folder.name}/labels.toml")
     except ConfigError as error:
+        labels = None
         problems.append(_problem(error))
     versions = _scan_versions(folder, problems)
     if not versions and not problems:

@@ -35,7 +35,8 @@ class WarmUp:
         if endpoint.backend in RUNTIMES_OWN:
             return  # a worker rehearses before it says that it is ready
         inputs = await asyncio.to_thread(golden_inputs, golden) if golden else None
-        inputs = inputs or invented_inputs(endpoint.signature)
+        if not inputs and endpoint.pid and endpoint.remote.get("kind") != "raw":
+            inputs = invented_inputs(endpoint.signature)  # never for other people's servers and handlers
         if not inputs:
             return
         servable = await self._connect(endpoint)

@@ -104,7 +104,8 @@ def _show(rows: list[Row], users: int) -> None:
 
 def _ready(control: str) -> list[str]:
     status = _get(f"{control}/v1/status")
-    return [each["deployment"] for each in status["deployments"] if each["state"] == "READY" and each["model"] == "digits"]
+    ready = [each for each in status["deployments"] if each["state"] == "READY"]
+    return [each["deployment"] for each in ready if each["model"] == "digits"]
 
 
 @contextlib.contextmanager

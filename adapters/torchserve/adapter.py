@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import Artifact, Endpoint, OnDeath
-from adapters.errors import BackendUnavailable, LoadFailed, ServingError
+from adapters.errors import BackendDied, LoadFailed, ServingError
 from adapters.torchserve.address import TorchServeAddress
 from adapters.torchserve.java import OLDEST, find_java
 
@@ -84,7 +84,7 @@ class TorchServeAdapter:
             self._spawn(_settled(work))
             raise
         if self._host is not host:
-            raise BackendUnavailable("TorchServe died while loading")
+            raise BackendDied("TorchServe died while loading")
         self._endpoints[endpoint.remote["model"]] = endpoint
         return endpoint
 

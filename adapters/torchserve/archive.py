@@ -19,10 +19,10 @@ from adapters.torchserve.plan import MODEL_FILE, PLAN_FILE, Plan, encode_plan
 _HANDLER = "adapters.torchserve.handler"
 _MODULES = (
     "__init__.py",
+    "cores.py",
     "errors.py",
     "tensors.py",
-    "worker/__init__.py",
-    "worker/wire.py",
+    "wire.py",
     "torchserve/__init__.py",
     "torchserve/plan.py",
     "torchserve/handler.py",

@@ -10,10 +10,10 @@ import aiohttp
 import numpy as np
 from yarl import URL
 
+from adapters import wire
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.tensors import Tensor, Tensors
-from adapters.worker import wire
 
 _MEANINGS: dict[tuple[int, str], type[ServingError]] = {
     (400, "InvalidKeyException"): BackendUnavailable,

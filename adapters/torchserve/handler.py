@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import traceback
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from adapters import wire
+from adapters.cores import usable_cores
 from adapters.errors import InferenceFailed, InvalidInput, LoadFailed, ServingError
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 from adapters.torchserve.plan import (
@@ -30,7 +31,6 @@ from adapters.torchserve.plan import (
     decode_plan,
     encode_description,
 )
-from adapters.worker import wire
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _serve(folder: Path, gpu: int | None) -> Served:
     # TorchServe logs two lines for each request at INFO, through a pipe that java has to read and match.
     logging.getLogger().setLevel(logging.WARNING)
     plan = decode_plan((folder / PLAN_FILE).read_bytes())
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // plan.workers))
+    torch.set_num_threads(max(1, usable_cores() // plan.workers))
     try:
         return Model(_load(folder / MODEL_FILE, plan.file, gpu), plan, gpu)
     except Exception as error:  # noqa: BLE001  # whatever loading throws is a reason to be told

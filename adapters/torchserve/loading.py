@@ -21,7 +21,7 @@ from adapters.torchserve.client import TorchServeClient
 from adapters.torchserve.host import Host
 from adapters.torchserve.plan import DESCRIBE, Plan, Refused, decode_description
 from adapters.torchserve.server import MAX_BODY_BYTES
-from adapters.worker.wire import MAX_FRAME_BYTES
+from adapters.wire import MAX_FRAME_BYTES
 
 RAW_SIGNATURE = Signature(
     (TensorSpec("data", DataType.BYTES, (None,)),), (TensorSpec("prediction", DataType.BYTES, (None,)),)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +13,7 @@ import msgspec
 
 from adapters.base import Artifact, Endpoint, OnDeath
 from adapters.errors import BackendDied, LoadFailed
-from adapters.process import Child
+from adapters.process import Child, python_argv, python_environment
 from adapters.worker.main import Job, Ready, Refused
 
 _log = logging.getLogger(__name__)
@@ -65,9 +63,7 @@ class WorkerAdapter:
     async def load(self, artifact: Artifact) -> Endpoint:
         """Start a worker and wait until it has loaded the artifact; see Adapter.load."""
         address = self._sockets / f"{self.backend[:4]}{next(self._numbers)}"
-        child = await Child.start(
-            [sys.executable, "-m", "adapters.worker.main"], name=str(artifact), env=_environment()
-        )
+        child = await Child.start(python_argv("adapters.worker.main"), name=str(artifact), env=python_environment())
         self._loading.add(child)
         try:
             ready = await self._hand_over(child, artifact, address)
@@ -128,10 +124,3 @@ class WorkerAdapter:
 
 def _remove(endpoint: Endpoint) -> None:
     Path(endpoint.address.removeprefix("unix:")).unlink(missing_ok=True)
-
-
-def _environment() -> dict[str, str]:
-    # The worker imports `adapters` from where this process has it, whatever the working folder is.
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([root, path]) if path else root}

@@ -6,10 +6,10 @@ import asyncio
 import itertools
 from typing import cast
 
+from adapters import wire
 from adapters.base import Endpoint
 from adapters.errors import BackendDied, BackendUnavailable
 from adapters.tensors import Tensor, Tensors
-from adapters.worker import wire
 
 
 class WorkerClient(asyncio.Protocol):
@@ -57,9 +57,9 @@ class WorkerClient(asyncio.Protocol):
         self._unsent += parts
 
     def _flush(self) -> None:
-        if self._transport is not None:
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
+        parts, self._unsent = self._unsent, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(parts))
 
     async def aclose(self) -> None:
         """Close the connection."""

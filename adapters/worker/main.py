@@ -21,11 +21,11 @@ from typing import Any
 
 import msgspec
 
+from adapters import wire
 from adapters.base import Runtime, Session
 from adapters.batching import BatchQueue, Call, gather, scatter
 from adapters.errors import InferenceFailed, InvalidInput, LoadFailed, ServingError
 from adapters.tensors import Signature
-from adapters.worker import wire
 from adapters.worker.rehearsal import rehearse
 
 _log = logging.getLogger(__name__)

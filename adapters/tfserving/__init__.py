@@ -1,0 +1,1 @@
+"""The tfserving backend: TensorFlow's own server where there is one, and an embedded one where there is not."""

@@ -1,0 +1,23 @@
+"""What the tests of the adapters share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+from hypothesis import settings
+
+# The machines that run this are shared: how long one example took says nothing.
+settings.register_profile("torii", deadline=None, max_examples=60)
+settings.load_profile("torii")
+
+_BOTH = ("test_process.py",)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Child processes on both loops: `torii serve` runs on uvloop, whoever builds upon Torii may not."""
+    if item.path.name in _BOTH:
+        return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

@@ -1,0 +1,57 @@
+"""Models that a worker process runs in these tests: they do what a test wants to see survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
+
+BAD = -1.0
+DEADLY = -2.0
+ODD = -3.0
+
+
+class GatedSession:
+    """Answers x, and the number of rows that ran with it; goes on only when let through a named pipe, if there is one.
+
+    A row of BAD fails, one of DEADLY kills the process, one of ODD is answered with what no protocol can carry.
+    """
+
+    signature = Signature(
+        (TensorSpec("x", DataType.FP32, (None,)),),
+        (TensorSpec("x", DataType.FP32, (None,)), TensorSpec("rows", DataType.INT64, (None,))),
+    )
+
+    def __init__(self, gate: Path) -> None:
+        self._gate = gate
+
+    def run(self, inputs: Tensors) -> dict[str, Tensor]:
+        """See Session.run."""
+        x = inputs["x"]
+        if self._gate.exists():
+            self._gate.read_bytes()
+        if (x == DEADLY).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (x == BAD).any():
+            raise ValueError("a bad row\nand a second line")
+        if (x == ODD).any():
+            return {"x": x.astype(np.complex64), "rows": np.zeros(len(x), np.int64)}
+        return {"x": x, "rows": np.full(len(x), len(x), np.int64)}
+
+
+class GatedRuntime:
+    """A Runtime; the artifact's path is that of the gate."""
+
+    def describe(self) -> str:
+        """See Runtime.describe."""
+        return "gated 1"
+
+    def load(self, path: Path, options: Mapping[str, Any]) -> GatedSession:
+        """See Runtime.load."""
+        return GatedSession(path)
