@@ -27,7 +27,7 @@ def golden_signature(path: Path) -> Signature | None:
     try:
         with zipfile.ZipFile(path) as arrays:
             inputs, outputs = _specs(arrays, "inputs/"), _specs(arrays, "outputs/")
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, InvalidInput) as error:
+    except Exception as error:  # noqa: BLE001  # a damaged archive raises whatever its reader stumbles over
         _log.warning("golden file %s not used for the signature: %s", path, error)
         return None
     if not inputs or not outputs:

@@ -17,6 +17,7 @@ import uvicorn
 from adapters.base import Endpoint
 from adapters.connect import connect
 from gateway.api import app as inference_app
+from gateway.api.http import HttpProtocol
 from gateway.api.inference import App
 from gateway.backends import FOLDERS, build_adapters
 from gateway.config import Settings
@@ -122,7 +123,7 @@ class Gateway:
         return _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=HttpProtocol,
                 ws="none",
                 loop="none",
                 lifespan="off",

@@ -28,6 +28,7 @@ class FileStamp:
     ctime_ns: int
     inode: int
     is_link: bool
+    is_file: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,9 @@ def find_artifacts(folder: Path) -> VersionFiles:
         # ONNX model may name any file beside it.
         problem = f"{links[0]} is a symbolic link; put the file itself there"
         artifacts = {backend: _failed(artifact, problem) for backend, artifact in artifacts.items()}
+    elif odd := [stamp.name for stamp in stamps if not stamp.is_file]:
+        problem = f"{odd[0]} is no file; take it away"  # whoever reads a pipe may wait for ever
+        artifacts = {backend: _failed(artifact, problem) for backend, artifact in artifacts.items()}
     problems.extend(f"{each.backend}: {each.problem}" for each in artifacts.values() if each.problem)
     changed_ns = max((stamp.ctime_ns for stamp in stamps), default=0)
     return VersionFiles(folder, artifacts, golden, changed_ns, tuple(problems))
@@ -98,6 +102,9 @@ def _walk(folder: Path, problems: list[str]) -> Iterable[FileStamp]:
             except FileNotFoundError:  # gone between the two looks: the next scan sees it
                 continue
             name = prefix + entry.name
+            if name != (shown := printable(name)):
+                problems.append(f"{shown} is ignored: its name is no UTF-8")
+                continue
             if entry.is_dir(follow_symlinks=False):
                 pending.append((Path(entry.path), name + "/"))
                 continue
@@ -105,7 +112,8 @@ def _walk(folder: Path, problems: list[str]) -> Iterable[FileStamp]:
             if found > _MAX_FILES:
                 problems.append(f"more than {_MAX_FILES} files; the rest is not looked at")
                 return
-            yield FileStamp(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, entry.is_symlink())
+            is_link, is_file = entry.is_symlink(), entry.is_file(follow_symlinks=False)
+            yield FileStamp(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, is_link, is_file)
 
 
 def _saved_model(folder: Path, files: Mapping[str, FileStamp]) -> ArtifactFiles | None:
@@ -155,6 +163,11 @@ def _failed(artifact: ArtifactFiles, problem: str) -> ArtifactFiles:
 
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path != folder else _SAVED_MODEL
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be sent and logged: what is no UTF-8 in it is shown as escapes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def digest(folder: Path, files: Iterable[FileStamp]) -> str:

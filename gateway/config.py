@@ -43,8 +43,9 @@ def _version_policy(value: object) -> object:
 _POLICY = re.compile(r"all|latest:[1-9][0-9]{0,5}")
 Policy = Annotated[str | tuple[int, ...], PlainValidator(_version_policy)]
 BackendName = Annotated[str, BeforeValidator(_backend_name)]
-Positive = Annotated[int, Field(ge=1)]
-VersionNumber = Annotated[int, Field(ge=1, lt=10**18)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+VersionNumber = Annotated[int, Field(ge=1, lt=10**18, strict=True)]
+VersionKey = Annotated[int, Field(ge=1, lt=10**18)]  # the name of a table, which TOML gives as text
 
 
 class TfServingSettings(_Strict):
@@ -126,7 +127,7 @@ def read_settings(**flags: Any) -> Settings:
 class _TensorConfig(_Strict):
     name: str
     datatype: DataType
-    shape: tuple[Annotated[int, Field(ge=-1)], ...]
+    shape: tuple[Annotated[int, Field(ge=-1, strict=True)], ...]
 
     def spec(self) -> TensorSpec:
         return TensorSpec(self.name, self.datatype, tuple(None if size == -1 else size for size in self.shape))
@@ -153,7 +154,7 @@ class LimitsConfig(_Strict):
     """[limits]"""
 
     max_in_flight: Positive = _LIMITS.max_in_flight
-    max_queue: Annotated[int, Field(ge=0)] = _LIMITS.max_queue
+    max_queue: Annotated[int, Field(ge=0, strict=True)] = _LIMITS.max_queue
     timeout_ms: Positive = _LIMITS.timeout_ms
 
     def limits(self) -> Limits:
@@ -206,7 +207,7 @@ class VersionNotes(_Strict):
 
     description: str = ""
     framework: str = ""
-    test_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    test_accuracy: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
 
 
 class ModelConfig(_Strict):
@@ -219,7 +220,7 @@ class ModelConfig(_Strict):
     limits: LimitsConfig = LimitsConfig()
     backend: BackendConfig = BackendConfig()
     signature: SignatureConfig | None = None
-    version: dict[VersionNumber, VersionNotes] = Field(default_factory=dict)
+    version: dict[VersionKey, VersionNotes] = Field(default_factory=dict)
 
 
 def read_model_config(text: str, file: str) -> ModelConfig:

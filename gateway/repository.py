@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.artifacts import VersionFiles, find_artifacts
+from gateway.artifacts import VersionFiles, find_artifacts, printable
 from gateway.config import ConfigError, ModelConfig, read_labels, read_model_config
 from gateway.types import MODEL_NAME
 
@@ -74,7 +74,7 @@ def scan(root: Path) -> Snapshot:
     problems: list[Problem] = []
     for folder in _folders(root):
         if not MODEL_NAME.fullmatch(folder.name):
-            problems.append(Problem(folder.name, "not served: a model's name is a-z 0-9 . _ - (64 at most)"))
+            problems.append(Problem(printable(folder.name), "not served: a model's name is a-z 0-9 . _ - (64 at most)"))
             continue
         try:
             models[folder.name] = _scan_model(folder)

@@ -97,22 +97,19 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
             raise RequestTooLarge(f"body: expected at most {max_bytes} bytes, got {int(value)}")
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        return body
-    chunks, total = [body], len(body)
-    while message.get("more_body", False):
+    chunks: list[bytes] = []
+    total = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        chunks.append(message.get("body", b""))
-        total += len(chunks[-1])
+        chunk: bytes = message.get("body", b"")
+        total += len(chunk)
         if total > max_bytes:
             raise RequestTooLarge(f"body: expected at most {max_bytes} bytes, got more")
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return b"".join(chunks) + chunk if chunks else chunk
+        chunks.append(chunk)
 
 
 async def send_error(error: ServingError, send: Send) -> None:

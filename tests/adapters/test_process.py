@@ -161,11 +161,11 @@ asyncio.run(main())
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to the parent is Linux's")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_child_ends_with_its_parent_however_that_ended(number: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    child = int(await asyncio.to_thread(parent.stdout.readline))
+    child = int(await parent.stdout.readline())
     parent.send_signal(number)
-    parent.communicate()
+    await parent.wait()
     await until(lambda: gone(child))
 
 

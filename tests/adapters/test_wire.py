@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import errors
+from adapters import errors, wire
 from adapters.tensors import DataType, Tensor
-from adapters import wire
 from adapters.wire import BrokenFrame, Frame, FrameReader, Kind
 from tests.strategies import same, tensors
 

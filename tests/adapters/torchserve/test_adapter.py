@@ -421,7 +421,7 @@ async def test_what_is_missing_is_named_with_its_cure(
     monkeypatch.setattr("adapters.torchserve.adapter.find_spec", lambda name: None if name == module else object())
     adapter = TorchServeAdapter(folder, Deaths())
     assert adapter.missing() == advice.replace("\\", "")
-    with pytest.raises(BackendUnavailable, match=advice):
+    with pytest.raises(LoadFailed, match=advice):
         await adapter.load(artifact(models / "scaled.pt"))
 
 

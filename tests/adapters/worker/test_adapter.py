@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from adapters import tether
 from adapters.errors import BackendDied, LoadFailed
 from adapters.worker.adapter import ECHO, ONNX_RUNTIME, TFLITE, LocalRuntime, WorkerAdapter
 from tests.adapters.onnx_models import save_doubling
@@ -31,7 +32,7 @@ def echo(folder: Path, **plan: Any) -> Path:
 
 
 async def test_what_the_model_refuses_is_the_artifact_s_fault_with_its_reason(workers: Workers, tmp_path: Path) -> None:
-    with pytest.raises(LoadFailed, match="^the weights are of another model$"):
+    with pytest.raises(LoadFailed, match=r"^the weights are of another model$"):
         await workers.adapter(ECHO).load(artifact(echo(tmp_path, refuse="the weights are of another model")))
     assert children() == []
 
@@ -60,7 +61,7 @@ async def test_a_file_that_is_no_model_is_refused_with_a_reason(
 
 
 async def test_a_file_that_is_not_there_is_refused(workers: Workers, tmp_path: Path) -> None:
-    with pytest.raises(LoadFailed, match="absent.onnx"):
+    with pytest.raises(LoadFailed, match=r"absent\.onnx"):
         await workers.adapter(ONNX_RUNTIME).load(artifact(tmp_path / "absent.onnx"))
 
 
@@ -78,7 +79,8 @@ async def test_a_runtime_that_cannot_be_imported_is_said_with_its_last_words(wor
 
 def running(below: int | None = None) -> list[psutil.Process]:
     """The processes that are workers already, and not still on their way to become one."""
-    return [each for each in children(below) if command(each)[1:3] == ["-m", "adapters.worker.main"]]
+    lines = {each: command(each) for each in children(below)}
+    return [each for each, line in lines.items() if "adapters.worker.main" in line and tether.__file__ not in line]
 
 
 async def test_a_worker_killed_while_it_loads_fails_the_load(workers: Workers, tmp_path: Path) -> None:
@@ -165,14 +167,14 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("load_s", [0, 600])
 async def test_a_worker_ends_when_its_parent_is_killed(workers: Workers, tmp_path: Path, load_s: int) -> None:
-    command = [sys.executable, "-c", PARENT, str(echo(tmp_path, load_s=load_s)), str(workers.sockets)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
+    line = [sys.executable, "-c", PARENT, str(echo(tmp_path, load_s=load_s)), str(workers.sockets)]
+    parent = await asyncio.create_subprocess_exec(*line, stdout=subprocess.PIPE, cwd=ROOT)
     assert parent.stdout is not None
     if load_s == 0:
-        assert await asyncio.to_thread(parent.stdout.readline) == b"loaded\n"
+        assert await parent.stdout.readline() == b"loaded\n"
     (worker,) = await until(lambda: running(parent.pid))
     parent.kill()
-    parent.communicate()
+    await parent.wait()
     await until(lambda: gone(worker.pid))
 
 
