@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 from adapters.base import Servable
@@ -47,6 +48,9 @@ class ConcurrencyLimit:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._pass_on()  # its turn came in the same moment that it left
+            else:
+                with contextlib.suppress(ValueError):  # passed over already
+                    self._waiting.remove(turn)
             raise
 
     def _pass_on(self) -> None:

@@ -256,7 +256,8 @@ def _explain(file: str, error: ValidationError) -> str:
     mistakes: dict[str, list[str]] = {}
     for detail in error.errors():
         key = ".".join(str(part) for part in detail["loc"]) or "(all of it)"
-        found = "" if detail["type"] == "missing" else f", found {detail['input']!r:.100}"
+        shows = detail["type"] != "missing" and not isinstance(detail["input"], dict) and "token" not in key
+        found = f", found {detail['input']!r:.100}" if shows else ""  # a table may hold a key to a server
         text = (
             "this key is unknown"
             if detail["type"] == "extra_forbidden"

@@ -149,4 +149,5 @@ class Restarts:
     @classmethod
     def delay_s(cls, attempts: int) -> float:
         """Seconds to wait after so many failures in a row."""
-        return 0.0 if attempts <= 1 else min(cls.FIRST_DELAY_S * 2.0 ** (attempts - 2), cls.MAX_DELAY_S)
+        doublings = min(attempts - 2, 16)  # enough to be over any maximum, and never over what a float holds
+        return 0.0 if attempts <= 1 else min(cls.FIRST_DELAY_S * 2.0**doublings, cls.MAX_DELAY_S)

@@ -14,7 +14,7 @@ import msgspec
 from adapters.base import Artifact, Endpoint, OnDeath
 from adapters.errors import BackendDied, LoadFailed
 from adapters.process import Child, python_argv, python_environment
-from adapters.worker.main import Job, Ready, Refused
+from adapters.worker.job import Job, Ready, Refused
 
 _log = logging.getLogger(__name__)
 

@@ -51,10 +51,13 @@ class WorkerClient(asyncio.Protocol):
             self._waiting.pop(request_id, None)
 
     def _send(self, parts: list[bytes | memoryview]) -> None:
-        # One write for all requests of one turn of the event loop: fewer system calls, and fuller batches there.
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
+        # A request that is alone goes out at once; when there are others, one write takes all requests of one turn of
+        # the event loop: fewer system calls, and fuller batches there.
         self._unsent += parts
+        if len(self._waiting) <= 1:
+            self._flush()
+        elif len(self._unsent) == len(parts):
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         parts, self._unsent = self._unsent, []

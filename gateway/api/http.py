@@ -22,17 +22,18 @@ class JoinedWrites:
     def write(self, data: bytes) -> None:
         """See asyncio.WriteTransport.write."""
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._unsent.append(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what was written."""
         if self._unsent:
             self._transport.write(b"".join(self._unsent))
             self._unsent.clear()
 
     def close(self) -> None:
         """See asyncio.BaseTransport.close: what was written is sent first."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
@@ -44,4 +45,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by the event loop."""
-        super().connection_made(cast(asyncio.Transport, JoinedWrites(transport, self.loop)))
+        self._writes = JoinedWrites(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._writes))
+
+    def on_response_complete(self) -> None:
+        """Called once an answer's body was written."""
+        self._writes.flush()
+        super().on_response_complete()

@@ -174,9 +174,12 @@ def test_a_wrong_setting_is_said_with_its_name(flags: dict[str, Any], says: str)
     assert str(raised.value).startswith(f"settings (flags, TORII_…, torii.toml): {says}")
 
 
-def test_no_key_is_ever_printed_with_a_mistake_beside_it() -> None:
+@pytest.mark.parametrize(
+    "torchserve", [{"inference_url": "http://x", "token": "s3cret"}, {"token": ["s3cret"]}, {"token": {"is": "s3cret"}}]
+)
+def test_no_key_is_ever_printed_with_a_mistake(torchserve: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as raised:
-        read_settings(torchserve={"inference_url": "http://x", "token": "s3cret"})
+        read_settings(torchserve=torchserve)
     assert "s3cret" not in str(raised.value)
 
 

@@ -1,0 +1,173 @@
+"""The worker's loop: gather what has arrived, run one batch, answer; and again.
+
+One thread and no event loop: while a batch runs, the next one gathers in the sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+from collections.abc import Callable, Iterator
+
+from adapters import wire
+from adapters.base import Session
+from adapters.batching import BatchQueue, Call, gather, scatter
+from adapters.errors import InferenceFailed, InvalidInput, ServingError
+
+_log = logging.getLogger(__name__)
+
+_RECEIVE_BYTES = 1 << 18
+_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+class Peer:
+    """One connection: cuts frames out of what comes in, and never blocks on what goes out."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.connection = connection
+        self._reader = wire.FrameReader()
+        self._unsent = bytearray()
+
+    def receive(self) -> list[wire.Frame]:
+        """The frames that have arrived. Raises OSError where the peer is gone, BrokenFrame where it sends nonsense."""
+        try:
+            data = self.connection.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise ConnectionError("the peer closed the connection")
+        return self._reader.feed(data)
+
+    def send(self, data: bytes | bytearray) -> bool:
+        """Send, after what was kept before; what the peer does not take yet is kept. True where nothing is left.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        if self._unsent:
+            self._unsent += data
+            data = self._unsent
+        try:
+            sent = self.connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._unsent = bytearray(memoryview(data)[sent:])
+            return False
+        self._unsent = bytearray()
+        return True
+
+
+class Worker:
+    """Serves one model to every peer that connects, until its lifeline closes."""
+
+    def __init__(self, session: Session, listener: socket.socket, lifeline: int, max_rows: int) -> None:
+        self._session = session
+        self._queue = BatchQueue(max_rows)
+        self._listener = listener
+        self._alive = True
+        self._poll = select.poll()
+        self._reactions: dict[int, Callable[[int], None]] = {}
+        listener.setblocking(False)
+        self._watch(listener.fileno(), self._accept)
+        self._watch(lifeline, self._orphaned)
+
+    def run(self) -> None:
+        """Serve until the lifeline closes."""
+        while self._alive:
+            for descriptor, events in self._poll.poll(0 if self._queue else None):
+                if descriptor in self._reactions:
+                    self._reactions[descriptor](events)
+            batch = self._queue.take()
+            if batch:
+                self._run(batch)
+
+    def _watch(self, descriptor: int, reaction: Callable[[int], None]) -> None:
+        self._reactions[descriptor] = reaction
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _accept(self, _events: int) -> None:
+        with contextlib.suppress(OSError):  # it left before it was let in
+            peer = Peer(self._listener.accept()[0])
+            self._watch(peer.connection.fileno(), lambda events: self._react(peer, events))
+
+    def _orphaned(self, _events: int) -> None:
+        self._alive = False
+
+    def _react(self, peer: Peer, events: int) -> None:
+        try:
+            if events & select.POLLOUT and peer.send(b""):
+                self._poll.modify(peer.connection.fileno(), select.POLLIN)
+            if events & _READABLE:
+                for frame in peer.receive():
+                    self._take(peer, frame)
+        except (OSError, wire.BrokenFrame):
+            self._forget(peer)
+
+    def _take(self, peer: Peer, frame: wire.Frame) -> None:
+        if frame.kind is wire.Kind.INFER:
+            self._queue.add(Call((peer, frame.id), frame.tensors()))
+        elif frame.kind is wire.Kind.CANCEL:
+            self._queue.cancel((peer, frame.id))
+
+    def _forget(self, peer: Peer) -> None:
+        self._queue.cancel_where(peer)
+        descriptor = peer.connection.fileno()
+        if self._reactions.pop(descriptor, None):
+            self._poll.unregister(descriptor)
+        peer.connection.close()
+
+    def _run(self, batch: list[Call]) -> None:
+        answers: dict[Peer, list[bytes | memoryview]] = {}
+        for call, frame in self._answers(batch):
+            peer: Peer = call.token[0]  # type: ignore[index]
+            answers.setdefault(peer, []).extend(frame)
+        for peer, parts in answers.items():  # one write for all that a peer gets out of this batch
+            self._send(peer, b"".join(parts))
+
+    def _answers(self, batch: list[Call]) -> Iterator[tuple[Call, list[bytes | memoryview]]]:
+        try:
+            frames = _infer(self._session, batch)
+        except ServingError as error:
+            if len(batch) == 1:
+                yield batch[0], [wire.error_frame(batch[0].token[1], error)]  # type: ignore[index]
+            else:  # one bad row fails alone
+                for call in batch:
+                    yield from self._answers([call])
+            return
+        yield from zip(batch, frames, strict=True)
+
+    def _send(self, peer: Peer, data: bytes) -> None:
+        try:
+            if not peer.send(data):
+                self._poll.modify(peer.connection.fileno(), select.POLLIN | select.POLLOUT)
+        except (OSError, ValueError):  # ValueError: it was forgotten, and its socket closed
+            self._forget(peer)
+
+
+def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]]:
+    """Run a batch; gives the frame that answers each call. Raises InvalidInput or InferenceFailed."""
+    try:
+        outputs = session.run(gather(batch))
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever a model throws is that model's failure
+        _log.exception("the model failed")
+        raise InferenceFailed(f"the model failed: {first_line(error)}") from error
+    answers = scatter(outputs, batch)
+    try:
+        return [
+            wire.tensors_frame(wire.Kind.RESULT, call.token[1], answer)  # type: ignore[index]
+            for call, answer in zip(batch, answers, strict=True)
+        ]
+    except Exception as error:
+        raise InferenceFailed(f"the model's answer cannot be sent: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without the lines of a native stack behind it."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:500]
