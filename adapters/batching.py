@@ -11,12 +11,12 @@ from typing import TypeAlias
 import numpy as np
 
 from adapters.errors import InferenceFailed
-from adapters.tensors import Tensor, Tensors
+from adapters.tensors import Tensors
 
 Key: TypeAlias = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One request that waits for the model. `token` is the caller's: whom to answer."""
 
@@ -92,14 +92,14 @@ def gather(calls: Sequence[Call]) -> Tensors:
     return {name: np.concatenate([call.inputs[name] for call in calls]) for name in calls[0].inputs}
 
 
-def scatter(outputs: Tensors, calls: Sequence[Call]) -> list[dict[str, Tensor]]:
+def scatter(outputs: Tensors, calls: Sequence[Call]) -> list[Tensors]:
     """Each call's rows of the outputs, in the order of `calls`.
 
     Raises:
         InferenceFailed: an output does not have one row for each row of the inputs.
     """
     if len(calls) == 1:
-        return [dict(outputs)]
+        return [outputs]
     rows = [call.rows or 0 for call in calls]
     ends = list(accumulate(rows))
     for name, tensor in outputs.items():

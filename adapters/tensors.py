@@ -37,6 +37,8 @@ class DataType(StrEnum):
     BF16 = "BF16"
     BYTES = "BYTES"
 
+    __hash__ = str.__hash__  # an Enum's own is Python code, and these are looked up several times in each request
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype that carries this datatype; BYTES is an object array of `bytes`."""
@@ -72,8 +74,7 @@ _DTYPES: dict[DataType, np.dtype[Any]] = {
     DataType.BYTES: np.dtype(np.object_),
 }
 _DATATYPES = {dtype: datatype for datatype, dtype in _DTYPES.items()}
-
-
+_NAMED = {str(datatype): datatype for datatype in DataType}
 _COPIED_BYTES = 1 << 16
 
 
@@ -83,10 +84,10 @@ def _known() -> str:
 
 def datatype_named(name: object) -> DataType:
     """The datatype of that protocol name; raises InvalidInput that lists the known ones."""
-    try:
-        return DataType(name)  # type: ignore[arg-type]  # the very check that this function is for
-    except ValueError:
-        raise InvalidInput(f"unknown datatype {name!r:.40}; expected one of {_known()}") from None
+    datatype = _NAMED.get(name) if isinstance(name, str) else None
+    if datatype is None:
+        raise InvalidInput(f"unknown datatype {name!r:.40}; expected one of {_known()}")
+    return datatype
 
 
 def show_shape(shape: Shape | None) -> str:
@@ -169,7 +170,7 @@ def to_bytes(tensor: Tensor) -> bytes | memoryview:
 
     This is the layout of V2's binary_tensor_data extension.
     """
-    if tensor.dtype == object:
+    if tensor.dtype.hasobject:
         parts: list[bytes] = []
         for element in tensor.ravel():
             parts.append(struct.pack("<I", len(element)))
@@ -199,7 +200,7 @@ def from_bytes(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryv
     try:
         if datatype is DataType.BYTES:
             return _bytes_elements(data, count).reshape(shape)
-        return np.frombuffer(data, dtype, count).reshape(shape) if count else np.empty(shape, dtype)
+        return np.ndarray(shape, dtype, data) if count else np.empty(shape, dtype)
     except ValueError as error:  # sizes below 0, or beyond all memory where another is 0
         raise InvalidInput(f"shape {show_shape(shape)}: {error}") from None
 

@@ -146,14 +146,14 @@ class FrameReader:
         view = memoryview(data)
         if self._filled:
             view = self._complete(view, frames)
-        while len(view) >= _PREFIX.size:
-            length = _frame_bytes(view)
-            if len(view) < length:
+        start, end = 0, len(view)
+        while end - start >= _PREFIX.size:
+            frame, start = _cut(view, start)
+            if frame is None:
                 break
-            frames.append(_parse(view[:length]))
-            view = view[length:]
-        if len(view):
-            self._begin(view)
+            frames.append(frame)
+        if start < end:
+            self._begin(view[start:])
         return frames
 
     def _begin(self, view: memoryview) -> None:
@@ -175,7 +175,9 @@ class FrameReader:
                 prefix, self._partial, self._wanted = self._partial, _room(length), length
                 self._partial[: _PREFIX.size] = prefix
                 continue
-            frames.append(_parse(self._partial))
+            frame, _ = _cut(self._partial, 0)
+            assert frame is not None
+            frames.append(frame)
             self._partial, self._filled = memoryview(b""), 0
         return view
 
@@ -193,10 +195,17 @@ def _frame_bytes(view: memoryview) -> int:
     return length
 
 
-def _parse(view: memoryview) -> Frame:
-    kind, head_bytes, request_id, _ = _PREFIX.unpack_from(view)
+def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
+    """The frame that begins at `start` and where the next one does; None while it is not all there."""
+    kind, head_bytes, request_id, body_bytes = _PREFIX.unpack_from(view, start)
+    head = start + _PREFIX.size
+    head_end = head + head_bytes
+    body = head_end + -head_bytes % _ALIGNMENT
+    end = body + body_bytes
+    if end - start > MAX_FRAME_BYTES:
+        raise BrokenFrame(f"a frame of {end - start} bytes; at most {MAX_FRAME_BYTES} are taken")
+    if end > len(view):
+        return None, start
     if kind not in _KINDS:
         raise BrokenFrame(f"unknown kind of frame {kind}")
-    head_end = _PREFIX.size + head_bytes
-    body = view[head_end + -head_bytes % _ALIGNMENT :]
-    return Frame(_KINDS[kind], request_id, view[_PREFIX.size : head_end], body)
+    return Frame(_KINDS[kind], request_id, view[head:head_end], view[body:end]), end

@@ -124,22 +124,32 @@ class Registry:
         self._leases[deployment] = Lease(deployment, endpoint, limits, limited)
 
     async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
-        """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go."""
-        current = self._leases.get(deployment)
-        if current is not None and current.endpoint == endpoint:
-            del self._leases[deployment]
-            lease = current
-        else:
-            found = next((each for each in self._replaced if each.endpoint == endpoint), None)
-            if found is None:
-                return
-            self._replaced.remove(found)
-            lease = found
+        """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go.
+
+        Where it had replaced one that is not withdrawn yet, that one gets the further requests again.
+        """
+        lease = self._take(deployment, endpoint)
+        if lease is None:
+            return
         try:
             await asyncio.wait_for(lease.drained(), self._drain_timeout_s)
         except TimeoutError:
             _log.warning("%s: requests still run after %.0f s of draining", deployment, self._drain_timeout_s)
-        await lease.servable.aclose()
+        finally:
+            await lease.servable.aclose()
+
+    def _take(self, deployment: Deployment, endpoint: Endpoint) -> Lease | None:
+        lease = self._leases.get(deployment)
+        if lease is not None and lease.endpoint == endpoint:
+            del self._leases[deployment]
+            if earlier := next((each for each in reversed(self._replaced) if each.deployment == deployment), None):
+                self._replaced.remove(earlier)
+                self._leases[deployment] = earlier
+            return lease
+        lease = next((each for each in self._replaced if each.endpoint == endpoint), None)
+        if lease is not None:
+            self._replaced.remove(lease)
+        return lease
 
     async def close(self) -> None:
         """Close every connection, drained or not."""

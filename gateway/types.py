@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from adapters.errors import InvalidInput
 from adapters.tensors import Tensors
@@ -109,8 +111,7 @@ class Limits:
     timeout_ms: int = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, frozen=True):
     """One request, whatever protocol it came by.
 
     `outputs` are the names that the caller wants, None for all; `timeout_ms` is the caller's, None for the model's.
@@ -121,15 +122,14 @@ class InferRequest:
     id: str | None = None
     outputs: tuple[str, ...] | None = None
     timeout_ms: float | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class InferResponse:
+class InferResponse(msgspec.Struct, frozen=True):
     """The answer, and who gave it."""
 
     id: str | None
     deployment: Deployment
     runtime: str
     outputs: Tensors
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 
 async def until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
@@ -42,3 +46,19 @@ def command(process: psutil.Process) -> list[str]:
         return list(process.cmdline())
     except psutil.Error:
         return []
+
+
+def bound(items: Iterable[pytest.Item], folder: Path, within_s: float) -> None:
+    """Have every asynchronous test below a folder fail, and not hang, where what it waits for never comes."""
+    for item in items:
+        if isinstance(item, pytest.Function) and folder in item.path.parents and iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj, within_s)
+
+
+def _bounded(test: Callable[..., Awaitable[None]], within_s: float) -> Callable[..., Awaitable[None]]:
+    @wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(within_s):
+            await test(*args, **kwargs)
+
+    return run

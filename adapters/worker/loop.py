@@ -9,7 +9,7 @@ import contextlib
 import logging
 import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from adapters import wire
 from adapters.base import Session
@@ -70,32 +70,30 @@ class Worker:
         self._listener = listener
         self._alive = True
         self._poll = select.poll()
-        self._reactions: dict[int, Callable[[int], None]] = {}
+        self._peers: dict[int, Peer] = {}
         listener.setblocking(False)
-        self._watch(listener.fileno(), self._accept)
-        self._watch(lifeline, self._orphaned)
+        self._poll.register(listener.fileno(), select.POLLIN)
+        self._poll.register(lifeline, select.POLLIN)
 
     def run(self) -> None:
         """Serve until the lifeline closes."""
         while self._alive:
             for descriptor, events in self._poll.poll(0 if self._queue else None):
-                if descriptor in self._reactions:
-                    self._reactions[descriptor](events)
+                if peer := self._peers.get(descriptor):
+                    self._react(peer, events)
+                elif descriptor == self._listener.fileno():
+                    self._accept()
+                else:
+                    self._alive = False  # the lifeline: the parent is gone
             batch = self._queue.take()
             if batch:
                 self._run(batch)
 
-    def _watch(self, descriptor: int, reaction: Callable[[int], None]) -> None:
-        self._reactions[descriptor] = reaction
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _accept(self, _events: int) -> None:
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):  # it left before it was let in
             peer = Peer(self._listener.accept()[0])
-            self._watch(peer.connection.fileno(), lambda events: self._react(peer, events))
-
-    def _orphaned(self, _events: int) -> None:
-        self._alive = False
+            self._peers[peer.connection.fileno()] = peer
+            self._poll.register(peer.connection.fileno(), select.POLLIN)
 
     def _react(self, peer: Peer, events: int) -> None:
         try:
@@ -116,7 +114,7 @@ class Worker:
     def _forget(self, peer: Peer) -> None:
         self._queue.cancel_where(peer)
         descriptor = peer.connection.fileno()
-        if self._reactions.pop(descriptor, None):
+        if self._peers.pop(descriptor, None):
             self._poll.unregister(descriptor)
         peer.connection.close()
 

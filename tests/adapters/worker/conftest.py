@@ -12,11 +12,17 @@ import pytest
 import uvloop
 
 from tests.adapters.worker.workers import Gated, Workers
+from tests.waiting import bound
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that `torii serve` runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No test of this folder hangs."""
+    bound(items, Path(__file__).parent, within_s=60)
 
 
 @pytest.fixture
