@@ -62,7 +62,7 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.installed-all: $(VENV)/.uv pyproject.toml constraints.txt
-	@echo "Installing Torii with all four backends (about 5 GB on disk, most of it TensorFlow and PyTorch)"
+	@echo "Installing Torii with all four backends (about 3 GB on disk, most of it TensorFlow and PyTorch)"
 	@$(INSTALL) --editable '.[all,load]'
 	@touch $@
 

@@ -35,7 +35,10 @@ class Frontend(Protocol):
         ...
 
     async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
-        """Send nothing more there; return once the last answer is out."""
+        """Send nothing more there; return once the last answer is out.
+
+        What this endpoint had replaced, and is not withdrawn itself, takes the further requests again.
+        """
         ...
 
 
@@ -176,6 +179,8 @@ class ControlPlane:
         self._show()
 
     async def _load(self, record: Record, plan: Plan) -> None:
+        if record.tried != plan.wanted.fingerprint:  # what the earlier files did does not count against these
+            record.restarts, record.failures = Restarts(), 0
         record.tried, record.retry_at_s = plan.wanted.fingerprint, None
         try:
             async with self._loads[record.deployment.backend]:
@@ -214,21 +219,14 @@ class ControlPlane:
             await adapter.unload(endpoint)
             raise
         if record.pending is not endpoint:
-            await self._give_up(record, endpoint)
+            await self._release(record.deployment, endpoint)
             raise BackendDied("it died right after it was loaded")
         previous, record.endpoint, record.pending = record.endpoint, endpoint, None
         record.digest, record.loaded = digest, (digest, plan.settings)
         _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
         self._change(record, State.READY)
-        if previous is not None:
-            await self._release(record.deployment, previous)
-
-    async def _give_up(self, record: Record, endpoint: Endpoint) -> None:
-        """Take back an endpoint that died while it was published, and the one whose place it had taken already."""
-        await self._release(record.deployment, endpoint)
-        if record.endpoint is not None:
-            previous, record.endpoint = record.endpoint, None
-            await self._release(record.deployment, previous)
+        if previous is not None:  # it may drain for long, and its successor may die meanwhile: nothing waits for it
+            self._background_task(self._release(record.deployment, previous))
 
     async def _release(self, deployment: Deployment, endpoint: Endpoint) -> None:
         await self._frontend.withdraw(deployment, endpoint)
@@ -240,6 +238,7 @@ class ControlPlane:
             await self._release(record.deployment, record.endpoint)
             self._change(record, State.UNLOADED)
         del self._records[record.deployment]
+        self._show()
 
     def _fail(self, record: Record, reason: str) -> None:
         if record.endpoint is not None:
@@ -275,6 +274,8 @@ class ControlPlane:
                     self._retry(record, reason, Restarts.FIRST_DELAY_S)
                 elif not record.busy:
                     self._died(record, reason)
+                elif record.state is State.READY:
+                    self._change(record, State.LOADING, reason)  # its successor is on its way
 
     def _is_bystander(self, record: Record) -> bool:
         """Whether it died with a server that others share, while one of these was being loaded: that one is suspect."""
@@ -290,12 +291,14 @@ class ControlPlane:
     async def stop(self) -> None:
         """Withdraw every deployment, let running requests end, and stop every process."""
         for record in self._records.values():
-            if record.task is not None:
+            if record.task is not None and record.state is not State.DRAINING:
                 record.task.cancel()
         tasks = [record.task for record in self._records.values() if record.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         # Their processes end as a whole, so nothing is unloaded from them one by one.
-        await asyncio.gather(*(self._drain(record) for record in self.records), return_exceptions=True)
+        await asyncio.gather(
+            *(self._drain(record) for record in self.records), *self._background, return_exceptions=True
+        )
         await asyncio.gather(*(adapter.close() for adapter in self.adapters.values()))
 
     async def _drain(self, record: Record) -> None:

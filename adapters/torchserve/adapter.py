@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 _INSTALL = "pip install 'torii-gateway[torchserve]'"
 _CLIENT = (("aiohttp", "aiohttp"),)
-_SERVER = (("torch", "torch"), ("ts", "torchserve"))
+_SERVER = (("torch", "torch"), ("ts", "torchserve"), ("yaml", "pyyaml"))  # which torchserve imports, undeclared
 
 
 class TorchServeAdapter:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.errors import BackendUnavailable, LoadFailed
 from gateway.errors import ModelNotFound, VersionNotReady
-from gateway.types import State
+from gateway.types import Limits, State, Target
 from tests.gateway.fakes import X
 from tests.gateway.plane import Plane
 from tests.waiting import turns, until
@@ -218,7 +218,7 @@ async def test_a_model_toml_that_is_wrong_leaves_the_earlier_one_in_force(plane:
     async with plane.running():
         await plane.reaches(v1="READY")
         plane.write("m/model.toml", "[limits]\ntimeout = 8")
-        await until(plane.control.snapshot.all_problems)
+        await until(lambda: plane.control.snapshot.all_problems())
         await plane.looked()
         assert (await plane.ask(), len(plane.adapter.loads)) == ("one", 1)
         plane.write("other/model.toml", "backend = 1")
@@ -235,7 +235,7 @@ async def test_labels_that_are_wrong_leave_the_earlier_ones_in_force(plane: Plan
         await plane.reaches(v1="READY", v2="READY")
         assert await plane.ask() == "one"
         plane.write("m/labels.toml", "stable = ")
-        await until(plane.control.snapshot.all_problems)
+        await until(lambda: plane.control.snapshot.all_problems())
         assert await plane.ask() == "one"
         plane.write("m/labels.toml", "stable = 2")
         await until(lambda: plane.registry.tables["m"].labels == {"stable": 2})
@@ -258,8 +258,7 @@ async def test_stop_answers_what_runs_and_ends_everything(plane: Plane) -> None:
         await turns(50)
         assert not stopping.done()
         assert not plane.adapter.closed
-        for address in (f"{ONE}#1", f"{TWO}#2"):
-            (model,) = (model for key, model in plane.models.items() if key.split("#")[0] == address.split("#")[0])
+        for model in plane.models.values():
             model.finish()
         assert await asyncio.gather(*requests) == ["one", "two"], "what drained already is let drain, too"
         await stopping
@@ -294,8 +293,6 @@ async def test_limits_of_model_toml_reach_the_frontend(plane: Plane) -> None:
     plane.publish("m/1", "one")
     async with plane.running():
         await plane.reaches(v1="READY")
-        from gateway.types import Limits, Target
-
         with plane.registry.lease(Target("m")) as lease:
             assert lease.limits == Limits(1, 0, 7)
             assert (await lease.servable.infer(X))["y"].tolist() == [2.0]
