@@ -27,7 +27,9 @@ def tensors(
     count = int(np.prod(shape, dtype=int))
     if datatype is DataType.BYTES:
         array = np.empty(count, np.object_)
-        array[:] = draw(st.lists(elements or st.binary(max_size=12), min_size=count, max_size=count))
+        array[:] = draw(
+            st.lists(st.binary(max_size=12) if elements is None else elements, min_size=count, max_size=count)
+        )
         return array.reshape(shape)
     size = count * datatype.dtype.itemsize
     bits = np.frombuffer(draw(st.binary(min_size=size, max_size=size)), np.uint8)

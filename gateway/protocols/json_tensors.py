@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from math import isfinite
+from itertools import chain
+from math import isfinite, prod
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from adapters.errors import InferenceFailed, InvalidInput
 from adapters.tensors import DataType, Tensor, show_shape
 
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_NUMBERS = {text: float(number) for number, text in _NON_FINITE.items()}
 _STRUCT_CODES = {
     DataType.UINT8: "B",
     DataType.UINT16: "H",
@@ -25,12 +27,15 @@ _STRUCT_CODES = {
     DataType.FP16: "e",
     DataType.FP32: "f",
     DataType.FP64: "d",
+    DataType.BF16: "f",
 }
+_BFLOAT16 = DataType.BF16
 _FEW = 64
 _MAX_DIMENSIONS = 32
 _MAX_SIZE = 2**63 - 1
-_KINDS = {"f": "iuf", "i": "iu", "u": "iu", "b": "b", "V": "iuf"}
 _EXPECTED = {"f": "numbers", "i": "integers", "u": "integers", "b": "true and false", "V": "numbers"}
+_shorten = Repr()
+_shorten.maxstring = _shorten.maxother = 80
 
 
 def read_shape(value: object, name: str) -> tuple[int, ...]:
@@ -47,133 +52,108 @@ def read_shape(value: object, name: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def read_data(data: object, datatype: DataType, shape: tuple[int, ...], name: str, has_booleans: bool = True) -> Tensor:
-    """A tensor from JSON data, flat or nested, in row-major order.
+def read_data(
+    data: object,
+    datatype: DataType,
+    shape: tuple[int, ...],
+    name: str,
+    has_booleans: bool = True,
+    non_finite: bool = False,
+) -> Tensor:
+    """A tensor from JSON data, flat or nested, in row-major order; not to be written to.
 
     `has_booleans` False is the caller's word that no `true` or `false` is anywhere in the data, which spares a look at
-    every value: numpy would take them for 1 and 0.
+    every value: they would be taken for 1 and 0. `non_finite` takes "NaN", "Infinity" and "-Infinity" for numbers.
 
     Raises:
         InvalidInput: wrong kind of value, a value that does not fit the datatype, or a count that disagrees with the
             shape.
     """
-    if not isinstance(data, list):
-        data = [data]
-    count = 1
-    for size in shape:
-        count *= size
-    if not has_booleans and len(data) == count and (packed := _packed(data, datatype)) is not None:
-        return np.ndarray(shape, datatype.dtype, packed)
-    array = _texts(data, name) if datatype is DataType.BYTES else _numbers(data, datatype, name, has_booleans)
-    if array.size != count:
+    values = data if isinstance(data, list) else [data]
+    nested: tuple[int, ...] = ()
+    if values and type(values[0]) is list:
+        values, nested = _flatten(values, name)
+    if non_finite:
+        values = [_NUMBERS.get(value, value) if type(value) is str else value for value in values]
+    count = prod(shape)
+    if len(values) != count:
         raise InvalidInput(
-            f"input '{name}': shape {show_shape(shape)} means {count} elements, but data has {array.size}"
+            f"input '{name}': shape {show_shape(shape)} means {count} elements, but data has {len(values)}"
         )
-    if array.ndim > 1 and array.shape != shape:
+    if nested and nested != (shape if count else shape[: len(nested)]):  # no lists go below a 0
         raise InvalidInput(
-            f"input '{name}': data is nested as {show_shape(array.shape)}, but its shape says {show_shape(shape)}"
+            f"input '{name}': data is nested as {show_shape(nested)}, but its shape says {show_shape(shape)}"
         )
-    return array.reshape(shape)
+    try:
+        if datatype is DataType.BYTES:
+            return _texts(values, name).reshape(shape)
+        if not count:
+            return np.empty(shape, datatype.dtype)
+        return np.ndarray(shape, datatype.dtype, _packed(values, datatype, name, has_booleans))
+    except ValueError as error:  # sizes beyond all memory, where another is 0
+        raise InvalidInput(f"input '{name}': shape {show_shape(shape)}: {error}") from None
 
 
-def _packed(data: list[Any], datatype: DataType) -> bytes | None:
-    """Flat numbers as little-endian bytes, or None where that is not what they are.
+def _flatten(data: list[Any], name: str) -> tuple[list[Any], tuple[int, ...]]:
+    """The values of nested lists, and how these are nested."""
+    shape = [len(data)]
+    while data and type(data[0]) is list:
+        width = len(data[0])
+        if len(shape) == _MAX_DIMENSIONS or any(type(row) is not list or len(row) != width for row in data):
+            raise InvalidInput(f"input '{name}': data: rows of different lengths, or nested too deep")
+        shape.append(width)
+        data = list(chain.from_iterable(data))
+    return data, tuple(shape)
 
-    What `struct` refuses is what we refuse: strings, null, fractions for integers, numbers out of range. One call does
-    what takes numpy four, which is most of the cost of a small request.
+
+def _packed(values: list[Any], datatype: DataType, name: str, has_booleans: bool) -> bytes:
+    """Numbers as little-endian bytes.
+
+    What `struct` refuses is what we refuse: strings, null, fractions for integers, numbers out of range. numpy would
+    give every number of a list the width of its longest string: a small request for gigabytes.
     """
-    code = _STRUCT_CODES.get(datatype)
-    if code is None or not data:
-        return None
+    if datatype is DataType.BOOL:
+        if not all(type(value) is bool for value in values):
+            raise InvalidInput(_misfit(values, datatype, name))
+        return bytes(values)
+    if has_booleans and any(type(value) is bool for value in values):
+        raise InvalidInput(_misfit(values, datatype, name))
     try:
-        return struct.pack(f"<{len(data)}{code}", *data)
+        packed = struct.pack(f"<{len(values)}{_STRUCT_CODES[datatype]}", *values)
     except (struct.error, OverflowError, TypeError):
-        return None
+        raise InvalidInput(_misfit(values, datatype, name)) from None
+    return _narrowed(packed, name) if datatype is _BFLOAT16 else packed
 
 
-def _numbers(data: list[Any], datatype: DataType, name: str, has_booleans: bool) -> Tensor:
-    dtype = datatype.dtype
-    if not data:
-        return np.empty(0, dtype)
-    try:
-        array = np.array(data)
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"input '{name}': data: rows of different lengths, or nested too deep: {error}") from None
-    if array.size == 0:
-        return np.empty(array.shape, dtype)
-    kind = dtype.kind
-    if array.dtype.kind not in _KINDS[kind]:
-        raise InvalidInput(_misfit(data, datatype, name))
-    if has_booleans and kind != "b" and _first(data, lambda value: isinstance(value, bool)) is not None:
-        raise InvalidInput(_misfit(data, datatype, name))
-    if array.dtype == dtype:
-        return array
-    if kind in "iu":
-        _check_range(array, datatype, name)
-        return array.astype(dtype)
-    try:
-        with np.errstate(over="raise"):
-            return array.astype(dtype)
-    except FloatingPointError:
-        raise InvalidInput(f"input '{name}': data: a value is too large for {datatype}") from None
+def _narrowed(packed: bytes, name: str) -> bytes:
+    wide = np.frombuffer(packed, np.float32)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(_BFLOAT16.dtype)
+    if (np.isinf(narrow) & ~np.isinf(wide)).any():
+        raise InvalidInput(f"input '{name}': data: a value is too large for {_BFLOAT16}")
+    return narrow.tobytes()
 
 
-def _check_range(array: Tensor, datatype: DataType, name: str) -> None:
-    limits = np.iinfo(datatype.dtype)
-    low, high = int(array.min()), int(array.max())
-    if low < limits.min or high > limits.max:
-        wrong = low if low < limits.min else high
-        raise InvalidInput(
-            f"input '{name}': data: {wrong} does not fit {datatype}, which goes from {limits.min} to {limits.max}"
-        )
-
-
-def _misfit(data: list[Any], datatype: DataType, name: str) -> str:
-    fits: dict[str, Callable[[Any], bool]] = {
-        "b": lambda value: isinstance(value, bool),
-        "i": lambda value: type(value) is int,
-        "u": lambda value: type(value) is int,
-    }
+def _misfit(values: list[Any], datatype: DataType, name: str) -> str:
+    """Which value it was that could not be taken, and why."""
     kind = datatype.dtype.kind
-    fit = fits.get(kind, lambda value: type(value) in (int, float))
-    wrong = _first(data, lambda value: not fit(value))
-    found = "values of several kinds" if wrong is None else _show(wrong[0])
-    return f"input '{name}': data: expected {_EXPECTED[kind]} for {datatype}, got {found}"
+    kinds: tuple[type, ...] = {"b": (bool,), "i": (int,), "u": (int,)}.get(kind, (int, float))
+    for value in values:
+        if type(value) not in kinds:
+            return f"input '{name}': data: expected {_EXPECTED[kind]} for {datatype}, got {_show(value)}"
+    if kind not in "iu":
+        return f"input '{name}': data: a value is too large for {datatype}"
+    limits = np.iinfo(datatype.dtype)
+    wrong = next(value for value in values if not limits.min <= value <= limits.max)
+    return f"input '{name}': data: {wrong} does not fit {datatype}, which goes from {limits.min} to {limits.max}"
 
 
-def _first(data: list[Any], wanted: Callable[[Any], bool]) -> tuple[Any] | None:
-    """The first value (not list) that is wanted, as a tuple of one."""
-    pending: list[Any] = [data]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, list):
-            pending.extend(reversed(value))
-        elif wanted(value):
-            return (value,)
-    return None
-
-
-def _texts(data: list[Any], name: str) -> Tensor:
-    shape: list[int] = []
-    level: list[Any] = data
-    while level and isinstance(level[0], list):
-        shape.append(len(level))
-        if any(not isinstance(each, list) or len(each) != len(level[0]) for each in level):
-            raise InvalidInput(f"input '{name}': data: rows of different lengths")
-        level = [value for row in level for value in row]
-        if not level:
-            return np.empty((*shape, 0), np.object_)
-    total = len(level)
-    array = np.empty(total, np.object_)
-    for index, text in enumerate(level):
-        if not isinstance(text, str):
+def _texts(values: list[Any], name: str) -> Tensor:
+    array = np.empty(len(values), np.object_)
+    for index, text in enumerate(values):
+        if type(text) is not str:
             raise InvalidInput(f"input '{name}': data: expected strings for BYTES, got {_show(text)}")
         array[index] = text.encode()
-    if shape:
-        width = total
-        for size in shape:
-            width //= size
-        return array.reshape((*shape, width))
     return array
 
 
@@ -204,7 +184,8 @@ def _all_finite(flat: Tensor) -> bool:
 
 
 def _write_non_finite(tensor: Tensor, name: str, allowed: bool) -> list[float | str]:
-    values = tensor.astype(np.float64).ravel().tolist()
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
+        values = tensor.astype(np.float64).ravel().tolist()
     strings = [value if isfinite(value) else _NON_FINITE[str(value)] for value in values]
     if not allowed:
         found = next(value for value in strings if isinstance(value, str))
@@ -213,13 +194,6 @@ def _write_non_finite(tensor: Tensor, name: str, allowed: bool) -> list[float | 
             'ask for it as a string with the request parameter "non_finite": "string"'
         )
     return strings
-
-
-def non_finite_numbers(data: Any) -> Any:
-    """JSON data with the strings "NaN", "Infinity" and "-Infinity" made numbers, at any depth that JSON took."""
-    if isinstance(data, list):
-        return [non_finite_numbers(value) if isinstance(value, list | str) else value for value in data]
-    return float(data) if isinstance(data, str) and data in _NON_FINITE.values() else data
 
 
 def _text(element: bytes, name: str) -> str:
@@ -233,5 +207,5 @@ def _text(element: bytes, name: str) -> str:
 
 def _show(value: object) -> str:
     text = {None: "null", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else None
-    text = text or repr(value)
+    text = text or _shorten.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -11,7 +11,7 @@ from adapters import errors as floor
 from adapters.errors import InvalidInput, ServingError
 from adapters.tensors import DataType, Signature, Tensor, datatype_named
 from gateway import errors
-from gateway.protocols.json_tensors import non_finite_numbers, read_data, read_shape, write_data
+from gateway.protocols.json_tensors import read_data, read_shape, write_data
 from gateway.types import InferRequest, InferResponse, Target
 
 STATUS: Mapping[type[ServingError], int] = {
@@ -59,7 +59,7 @@ def decode_infer(target: Target, body: bytes) -> InferRequest:
     for index, tensor in enumerate(inputs):
         name, array = _input(tensor, index, has_booleans, non_finite)
         if name in tensors:
-            raise InvalidInput(f"inputs: '{name}' is there twice")
+            raise InvalidInput(f"inputs: '{name:.80}' is there twice")
         tensors[name] = array
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
@@ -98,8 +98,7 @@ def _input(tensor: Any, index: int, has_booleans: bool, non_finite: bool) -> tup
     if datatype is DataType.BF16:
         raise InvalidInput(f"input '{name:.80}': BF16 has no JSON form; send it as binary data")
     shape = read_shape(tensor["shape"], name[:80])
-    data = non_finite_numbers(tensor["data"]) if non_finite and datatype in _FLOATS else tensor["data"]
-    return name, read_data(data, datatype, shape, name[:80], has_booleans)
+    return name, read_data(tensor["data"], datatype, shape, name[:80], has_booleans, non_finite and datatype in _FLOATS)
 
 
 def _requested(document: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -77,7 +76,7 @@ class Plane:
         staged = self.root.parent / f"staged-{next(self._staged)}"
         if folder.exists():
             staged.write_text(content)
-            os.replace(staged, folder / name)
+            staged.replace(folder / name)
         else:
             staged.mkdir()
             (staged / name).write_text(content)

@@ -41,7 +41,12 @@ def digest_of(found: VersionFiles, backend: str) -> str:
         (["mnist.mar"], {"torchserve": "mnist.mar"}),
         (
             ["model.onnx", "model.tflite", "saved_model/saved_model.pb", "model.pt", "golden.npz"],
-            {"onnxruntime": "model.onnx", "tflite": "model.tflite", "tfserving": "saved_model", "torchserve": "model.pt"},
+            {
+                "onnxruntime": "model.onnx",
+                "tflite": "model.tflite",
+                "tfserving": "saved_model",
+                "torchserve": "model.pt",
+            },
         ),
         (["model.onnx", ".model.onnx.swp", ".hidden/other.onnx"], {"onnxruntime": "model.onnx"}),
         ([".model.onnx"], {}),
@@ -70,9 +75,17 @@ def test_a_folder_without_an_artifact_says_what_is_expected_and_what_is_there(tm
 @pytest.mark.parametrize(
     ("names", "backend", "says"),
     [
-        (["a.onnx", "b.onnx"], "onnxruntime", "several candidates: a.onnx, b.onnx; keep one, or name one of them model"),
+        (
+            ["a.onnx", "b.onnx"],
+            "onnxruntime",
+            "several candidates: a.onnx, b.onnx; keep one, or name one of them model",
+        ),
         (["model.pt", "model.mar"], "torchserve", "several candidates: model.mar, model.pt; keep one"),
-        (["saved_model.pb", "saved_model/saved_model.pb"], "tfserving", "several SavedModels: saved_model.pb, saved_model"),
+        (
+            ["saved_model.pb", "saved_model/saved_model.pb"],
+            "tfserving",
+            "several SavedModels: saved_model.pb, saved_model",
+        ),
         (["saved_model/variables/variables.index"], "tfserving", "saved_model/ has no saved_model.pb"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

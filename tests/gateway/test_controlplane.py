@@ -218,7 +218,7 @@ async def test_a_model_toml_that_is_wrong_leaves_the_earlier_one_in_force(plane:
     async with plane.running():
         await plane.reaches(v1="READY")
         plane.write("m/model.toml", "[limits]\ntimeout = 8")
-        await until(lambda: plane.control.snapshot.all_problems())
+        await until(lambda: plane.control.snapshot.all_problems() != [])
         await plane.looked()
         assert (await plane.ask(), len(plane.adapter.loads)) == ("one", 1)
         plane.write("other/model.toml", "backend = 1")
@@ -235,7 +235,7 @@ async def test_labels_that_are_wrong_leave_the_earlier_ones_in_force(plane: Plan
         await plane.reaches(v1="READY", v2="READY")
         assert await plane.ask() == "one"
         plane.write("m/labels.toml", "stable = ")
-        await until(lambda: plane.control.snapshot.all_problems())
+        await until(lambda: plane.control.snapshot.all_problems() != [])
         assert await plane.ask() == "one"
         plane.write("m/labels.toml", "stable = 2")
         await until(lambda: plane.registry.tables["m"].labels == {"stable": 2})

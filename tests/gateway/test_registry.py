@@ -37,7 +37,9 @@ class Frontend:
 
     def show(self, labels: dict[str, int] | None = None, **states: str) -> None:
         """States by version: `v1="READY"`."""
-        there = {Deployment("m", int(name[1:]), "onnxruntime"): Standing(State(state)) for name, state in states.items()}
+        there = {
+            Deployment("m", int(name[1:]), "onnxruntime"): Standing(State(state)) for name, state in states.items()
+        }
         self.registry.show({"m": ModelTable("m", ("onnxruntime",), labels or {}, there)})
 
     async def begin(self, target: Target = TARGET) -> asyncio.Task[str]:
@@ -220,7 +222,12 @@ async def test_ready_is_once_all_that_was_there_at_the_start_is_loaded_or_failed
     registry = frontend.registry
     waiting = asyncio.create_task(registry.wait_ready())
     seen = [registry.ready]
-    for states in ({"v1": "FOUND"}, {"v1": "READY", "v2": "LOADING"}, {"v1": "READY", "v2": "FAILED"}, {"v3": "LOADING"}):
+    for states in (
+        {"v1": "FOUND"},
+        {"v1": "READY", "v2": "LOADING"},
+        {"v1": "READY", "v2": "FAILED"},
+        {"v3": "LOADING"},
+    ):
         frontend.show(**states)
         seen.append(registry.ready)
     assert seen == [False, False, False, True, True]

@@ -51,9 +51,7 @@ def test_two_folders_of_one_number_are_an_error_that_names_both(tmp_path: Path) 
     fill(tmp_path / "digits", "7/model.onnx", "007/model.onnx", "8/model.onnx")
     snapshot = scan(tmp_path)
     assert list(snapshot.models["digits"].versions) == [8]
-    assert texts(snapshot) == [
-        "digits: digits/007 and digits/7 are both version 7: keep one; neither is served"
-    ]
+    assert texts(snapshot) == ["digits: digits/007 and digits/7 are both version 7: keep one; neither is served"]
 
 
 @pytest.mark.parametrize("name", ["digits", "a", "0", "m.n-o_p", "9" * 64])
@@ -71,7 +69,7 @@ def test_a_folder_of_another_name_is_not_served_and_said_so(tmp_path: Path, name
 
 
 def test_a_name_that_is_no_text_can_be_told_in_text(tmp_path: Path) -> None:
-    os.mkdir(os.fsencode(tmp_path) + b"/model\xff")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/model\xff")).mkdir()
     fill(tmp_path / "fine", "1/x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/fine/1/\xff")).touch()
     for text in texts(scan(tmp_path)):

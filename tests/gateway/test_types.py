@@ -24,14 +24,33 @@ def test_a_target_is_read_off_its_segments(segment: str, version: str | None, ta
 
 @pytest.mark.parametrize(
     "segment",
-    ["", "Digits", "a" * 65, "@tflite", "digits@", "a@b@c", "..", ".", "-a", "a/b", "a%2fb", "a\n", "a\0", "ä", "a b", "１"],
+    [
+        "",
+        "Digits",
+        "a" * 65,
+        "@tflite",
+        "digits@",
+        "a@b@c",
+        "..",
+        ".",
+        "-a",
+        "a/b",
+        "a%2fb",
+        "a\n",
+        "a\0",
+        "ä",
+        "a b",
+        "１",
+    ],
 )
 def test_a_segment_of_another_form_is_refused(segment: str) -> None:
     with pytest.raises(InvalidInput, match="expected a name of a-z 0-9"):
         Target.parse(segment)
 
 
-@pytest.mark.parametrize("version", ["", "0", "-1", "+1", "1.0", "1e3", "²", "１", "1_0", " 1", "1\n", "9" * 19, "latest"])
+@pytest.mark.parametrize(
+    "version", ["", "0", "-1", "+1", "1.0", "1e3", "²", "１", "1_0", " 1", "1\n", "9" * 19, "latest"]
+)
 def test_a_version_that_is_no_positive_integer_is_refused(version: str) -> None:
     with pytest.raises(InvalidInput, match="expected a positive integer"):
         Target.parse("digits", version)
@@ -42,7 +61,9 @@ def test_a_deployment_is_written_and_read_alike(text: str) -> None:
     assert str(Deployment.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "digits", "digits/2", "digits@tflite", "digits/0@tflite", "digits/02@t", "a/1@b\n"])
+@pytest.mark.parametrize(
+    "text", ["", "digits", "digits/2", "digits@tflite", "digits/0@tflite", "digits/02@t", "a/1@b\n"]
+)
 def test_what_is_no_deployment_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"expected MODEL/VERSION@BACKEND, as in digits/2@tflite$"):
         Deployment.parse(text)

@@ -103,6 +103,8 @@ def on(version: int, backend: str = "onnx", model: str = "m") -> Deployment:
     return Deployment(model, version, backend)
 
 
+UNLOADED = Actual(State.UNLOADED, "files")
+OLDER = Actual(State.READY, "older")
 SERVE, WAIT, SPARE = (Wanted(wish, "files") for wish in (Wish.SERVE, Wish.WAIT, Wish.SPARE))
 READY, FAILED, LOADING, FOUND, DRAINING = (
     Actual(state, "files") for state in (State.READY, State.FAILED, State.LOADING, State.FOUND, State.DRAINING)
@@ -119,21 +121,21 @@ BUSY = Actual(State.LOADING, "files", busy=True)
         pytest.param({on(1): SERVE}, {on(1): READY}, {}, id="what is ready is left alone"),
         pytest.param({on(1): SERVE}, {on(1): BUSY}, {}, id="what is being loaded is left alone"),
         pytest.param({on(1): SERVE}, {on(1): FAILED}, {}, id="what failed is not tried again as it is"),
-        pytest.param({on(1): SERVE}, {on(1): Actual(State.READY, "older")}, {on(1): Act.LOAD}, id="new files are loaded"),
+        pytest.param({on(1): SERVE}, {on(1): OLDER}, {on(1): Act.LOAD}, id="new files are"),
         pytest.param({on(1): SERVE}, {on(1): Actual(State.FAILED, "older")}, {on(1): Act.LOAD}, id="mended files, too"),
-        pytest.param({on(1): WAIT}, {on(1): Actual(State.READY, "older")}, {}, id="not while they are written"),
+        pytest.param({on(1): WAIT}, {on(1): OLDER}, {}, id="not while they are written"),
         pytest.param({on(1): SERVE}, {on(1): Actual(State.LOADING, "older", busy=True)}, {}, id="nor while busy"),
-        pytest.param({on(1): SERVE}, {on(1): Actual(State.UNLOADED, "files")}, {on(1): Act.LOAD}, id="again after unload"),
+        pytest.param({on(1): SERVE}, {on(1): UNLOADED}, {on(1): Act.LOAD}, id="and what was unloaded"),
         pytest.param({}, {on(1): READY}, {on(1): Act.UNLOAD}, id="a deleted folder is unloaded"),
         pytest.param({}, {on(1): FAILED}, {on(1): Act.UNLOAD}, id="a deleted failure is forgotten"),
         pytest.param({}, {on(1): BUSY}, {}, id="a deleted folder's load is let end first"),
         pytest.param({}, {on(1): Actual(State.DRAINING, "files", busy=True)}, {}, id="what drains is let drain"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY}, {on(2): Act.LOAD}, id="the old stays for the new"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): BUSY}, {}, id="until the new is loaded"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY}, {on(2): Act.LOAD}, id="the old stays"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): BUSY}, {}, id="until that is loaded"),
         pytest.param({on(2): WAIT, on(1): SPARE}, {on(1): READY}, {}, id="or even complete"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): READY}, {on(1): Act.UNLOAD}, id="then it goes"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): FAILED}, {}, id="never, if the new failed"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): FAILED, on(2): BUSY}, {on(1): Act.UNLOAD}, id="a failed old one goes at once"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): READY}, {on(1): Act.UNLOAD}, id="and goes then"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): FAILED}, {}, id="never if that failed"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): FAILED, on(2): BUSY}, {on(1): Act.UNLOAD}, id="what failed goes"),
         pytest.param({on(1): SPARE}, {on(1): READY}, {}, id="the last one is kept though nothing is wanted"),
         pytest.param(
             {on(2): SERVE, on(2, "tf"): SERVE, on(1): SPARE, on(1, "tf"): SPARE},
