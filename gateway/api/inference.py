@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from adapters.errors import InvalidInput, ServingError
+from gateway.api.http import CONNECTION, HttpProtocol
 from gateway.dataplane import DataPlane
 from gateway.errors import Overloaded, RequestTooLarge
 from gateway.protocols.open_inference import STATUS, asks_non_finite, decode_infer, encode_error, encode_infer
@@ -49,6 +51,8 @@ class InferenceEndpoint:
         await self._app(scope, receive, send)
 
     async def _answer(self, path: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: HttpProtocol = scope[CONNECTION]
+        connection.running = asyncio.current_task()
         try:
             target = _target(path)
             body = await read_body(scope, receive, self._max_body_bytes)
@@ -58,12 +62,18 @@ class InferenceEndpoint:
             answer = encode_infer(response, non_finite)
         except ClientLeft:
             return
+        except asyncio.CancelledError:
+            if connection.lost:
+                return  # the caller hung up; its request was dropped wherever it waited
+            raise
         except ServingError as error:
             await send_error(error, send)
             return
         except Exception:  # noqa: BLE001  # nothing may leave a caller without an answer
             await _send_unknown(send)
             return
+        finally:
+            connection.running = None
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(answer)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.gateway import RunningGateway
-from tests.e2e.models import add_model, divide_model, publish
+from tests.e2e.models import add_model, divide_model, publish, slow_model
 
 GOOD = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
 
@@ -174,3 +174,21 @@ def test_a_request_that_takes_too_long_gets_504(gateway: RunningGateway) -> None
     codes = {gateway.post("/v2/models/add/infer", json=body).status_code for _ in range(20)}
     assert codes <= {200, 504}
     assert 504 in codes
+
+
+def test_what_a_caller_asked_for_is_dropped_when_it_hangs_up(
+    serve: Callable[..., RunningGateway], tmp_path: Path
+) -> None:
+    publish(tmp_path / "repository", "slow", 1, {"model.onnx": slow_model()})
+    gateway = serve()
+    for rounds in (2000, 10**7, 10**7, 10**7):
+        hang_up_after_asking(gateway, rounds)
+    # The first keeps the worker busy for a moment; each of the others would for hours.
+    assert gateway.infer("slow", n=np.array([1])).status_code == 200
+
+
+def hang_up_after_asking(gateway: RunningGateway, rounds: int) -> None:
+    body = json.dumps({"inputs": [{"name": "n", "shape": [1], "datatype": "INT64", "data": [rounds]}]}).encode()
+    head = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head + body)

@@ -112,6 +112,9 @@ READY, FAILED, LOADING, FOUND, DRAINING = (
 BUSY = Actual(State.LOADING, "files", busy=True)
 
 
+UNLOAD_1 = {on(1): Act.UNLOAD}
+
+
 @pytest.mark.parametrize(
     ("wanted", "actual", "steps"),
     [
@@ -126,16 +129,16 @@ BUSY = Actual(State.LOADING, "files", busy=True)
         pytest.param({on(1): WAIT}, {on(1): OLDER}, {}, id="not while they are written"),
         pytest.param({on(1): SERVE}, {on(1): Actual(State.LOADING, "older", busy=True)}, {}, id="nor while busy"),
         pytest.param({on(1): SERVE}, {on(1): UNLOADED}, {on(1): Act.LOAD}, id="and what was unloaded"),
-        pytest.param({}, {on(1): READY}, {on(1): Act.UNLOAD}, id="a deleted folder is unloaded"),
-        pytest.param({}, {on(1): FAILED}, {on(1): Act.UNLOAD}, id="a deleted failure is forgotten"),
+        pytest.param({}, {on(1): READY}, UNLOAD_1, id="a deleted folder is unloaded"),
+        pytest.param({}, {on(1): FAILED}, UNLOAD_1, id="a deleted failure is forgotten"),
         pytest.param({}, {on(1): BUSY}, {}, id="a deleted folder's load is let end first"),
         pytest.param({}, {on(1): Actual(State.DRAINING, "files", busy=True)}, {}, id="what drains is let drain"),
         pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY}, {on(2): Act.LOAD}, id="the old stays"),
         pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): BUSY}, {}, id="until that is loaded"),
         pytest.param({on(2): WAIT, on(1): SPARE}, {on(1): READY}, {}, id="or even complete"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): READY}, {on(1): Act.UNLOAD}, id="and goes then"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): READY}, UNLOAD_1, id="then goes"),
         pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): READY, on(2): FAILED}, {}, id="never if that failed"),
-        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): FAILED, on(2): BUSY}, {on(1): Act.UNLOAD}, id="what failed goes"),
+        pytest.param({on(2): SERVE, on(1): SPARE}, {on(1): FAILED, on(2): BUSY}, UNLOAD_1, id="not if failed"),
         pytest.param({on(1): SPARE}, {on(1): READY}, {}, id="the last one is kept though nothing is wanted"),
         pytest.param(
             {on(2): SERVE, on(2, "tf"): SERVE, on(1): SPARE, on(1, "tf"): SPARE},
