@@ -15,10 +15,12 @@ class OneLine(logging.Formatter):
         if not record.exc_info:
             first, rest = first + ("\n" + rest if rest else ""), ""
             return first.translate(_ESCAPES)
-        return "\n    ".join([first.translate(_ESCAPES), *rest.splitlines()])
+        return "\n    ".join([first, *rest.split("\n")]).translate(_ESCAPES_BUT_NEWLINE)
 
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ESCAPES |= {10: "\\n", 13: "\\r", 9: "\\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_ESCAPES_BUT_NEWLINE = {code: text for code, text in _ESCAPES.items() if code != 10}
 
 
 def configure(level: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from adapters.tensors import DataType, Tensor
 
+_NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -33,7 +35,7 @@ def request_body(file: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
         if suffix in IMAGES:
             spec = _only_input(metadata)
             return _body({spec["name"]: image_tensor(file, spec)}, metadata)
-    except (OSError, ValueError, UnidentifiedImageError) as error:
+    except Exception as error:  # a damaged file makes its reader raise nearly anything
         raise UnusableFile(f"{file}: {error}") from error
     raise UnusableFile(f"{file}: expected .json, .npy, .npz or an image ({', '.join(IMAGES)}), got '{suffix}'")
 
@@ -65,11 +67,16 @@ def _only_input(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 def _body(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> dict[str, Any]:
     specs = {each["name"]: each for each in metadata["inputs"]}
     inputs = []
+    body: dict[str, Any] = {"inputs": inputs}
     for name, tensor in tensors.items():
         asked = _as_asked(tensor, specs[name]) if name in specs else tensor
         datatype = DataType.BYTES if asked.dtype.kind in "OSU" else DataType.of(asked.dtype)
-        inputs.append({"name": name, "shape": asked.shape, "datatype": datatype, "data": asked.ravel().tolist()})
-    return {"inputs": inputs}
+        data = asked.ravel().tolist()
+        if asked.dtype.kind == "f" and not np.isfinite(asked).all():
+            data = [value if isfinite(value) else _NON_FINITE[str(value)] for value in data]
+            body["parameters"] = {"non_finite": "string"}
+        inputs.append({"name": name, "shape": asked.shape, "datatype": datatype, "data": data})
+    return body
 
 
 def _as_asked(tensor: Tensor, spec: Mapping[str, Any]) -> Tensor:
@@ -77,11 +84,21 @@ def _as_asked(tensor: Tensor, spec: Mapping[str, Any]) -> Tensor:
     datatype = DataType(spec["datatype"])
     if len(spec["shape"]) == tensor.ndim + 1 and spec["shape"][0] in (-1, 1):
         tensor = tensor[np.newaxis]
-    if datatype is DataType.BYTES:
-        return tensor.astype(np.str_)
-    cast = tensor.astype(datatype.dtype)
-    if datatype.dtype.kind in "iu" and not np.array_equal(cast, tensor):
-        raise UnusableFile(f"input '{spec['name']}': the values do not fit {datatype}")
+    if tensor.dtype.kind in "Oc":
+        raise UnusableFile(f"input '{spec['name']}': expected numbers or texts, got others among the values")
+    return tensor.astype(np.str_) if datatype is DataType.BYTES else _cast(tensor, datatype, spec["name"])
+
+
+def _cast(tensor: Tensor, datatype: DataType, name: str) -> Tensor:
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = tensor.astype(datatype.dtype)
+    is_float = datatype.dtype.kind in "fV"
+    if (
+        np.isinf(cast).sum() > np.isinf(tensor.astype(np.float64)).sum()
+        if is_float
+        else not np.array_equal(cast, tensor)
+    ):
+        raise UnusableFile(f"input '{name}': the values do not fit {datatype}")
     return cast
 
 
@@ -108,4 +125,4 @@ def image_tensor(file: Path, spec: Mapping[str, Any]) -> Tensor:
     if axis is not None:
         pixels = pixels.reshape(*pixels.shape[:2], channels)
         pixels = np.moveaxis(pixels, 2, axis)
-    return np.ascontiguousarray(pixels)[np.newaxis].astype(DataType(spec["datatype"]).dtype)
+    return _cast(np.ascontiguousarray(pixels)[np.newaxis], DataType(spec["datatype"]), spec["name"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.e2e.gateway import RunningGateway
@@ -181,10 +183,16 @@ def test_what_a_caller_asked_for_is_dropped_when_it_hangs_up(
 ) -> None:
     publish(tmp_path / "repository", "slow", 1, {"model.onnx": slow_model()})
     gateway = serve()
-    for rounds in (2000, 10**7, 10**7, 10**7):
-        hang_up_after_asking(gateway, rounds)
-    # The first keeps the worker busy for a moment; each of the others would for hours.
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(gateway.infer("slow", n=np.array([3000])).status_code))
+    asking.start()
+    worker = psutil.Process(gateway.deployments()["slow/1@onnxruntime"]["pid"])
+    gateway.until(lambda: worker.cpu_percent(0.05) > 20)
+    for _ in range(3):  # each would keep the worker busy for hours
+        hang_up_after_asking(gateway, rounds=10**7)
     assert gateway.infer("slow", n=np.array([1])).status_code == 200
+    asking.join()
+    assert answers == [200]
 
 
 def hang_up_after_asking(gateway: RunningGateway, rounds: int) -> None:
