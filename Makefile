@@ -13,7 +13,7 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: help run test check format load bench train pin clean
+.PHONY: help run test check format load bench proof-memory train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ load: $(VENV)/.installed-dev ## Send digits to every backend of a running gatewa
 
 bench: $(VENV)/.installed-dev ## Torii beside a plain FastAPI app, in one run (ARGS="--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+proof-memory: $(VENV)/.installed-dev ## 50 cycles of load and unload: the gateway must not grow
+	$(BIN)/python -m tests.proofs.memory
 
 train: $(VENV)/.installed-dev ## Train the sample models again
 	$(BIN)/python model_repo/train_digits.py --out model_repo --images docs/digits

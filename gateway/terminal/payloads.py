@@ -66,7 +66,7 @@ def _only_input(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _body(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> dict[str, Any]:
     specs = {each["name"]: each for each in metadata["inputs"]}
-    inputs = []
+    inputs: list[dict[str, Any]] = []
     body: dict[str, Any] = {"inputs": inputs}
     for name, tensor in tensors.items():
         asked = _as_asked(tensor, specs[name]) if name in specs else tensor

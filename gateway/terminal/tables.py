@@ -65,7 +65,8 @@ def outputs(answer: Mapping[str, Any], top: int = 3) -> Table:
         table.add_column(heading, overflow="fold")
     for output in answer["outputs"]:
         for row, values in enumerate(_rows(output)):
-            table.add_row(output["name"] if row == 0 else "", str(row), _answer(values, output["datatype"], top))
+            answer = Text(_answer(values, output["datatype"], top))  # what a model says is no markup
+            table.add_row(Text(output["name"] if row == 0 else ""), str(row), answer)
     return table
 
 

@@ -78,8 +78,8 @@ class RunningGateway:
             with contextlib.suppress(httpx.TransportError):
                 if value := condition():
                     return value
-            ended = self.process.poll() is not None
-            assert not ended and time.monotonic() < give_up_s, self.log.read_text()[-4000:]
+            waiting = self.process.poll() is None and time.monotonic() < give_up_s
+            assert waiting, self.log.read_text()[-4000:]
             time.sleep(0.02)
 
     def get(self, path: str) -> httpx.Response:

@@ -14,6 +14,7 @@ import psutil
 
 from tests.e2e.gateway import RunningGateway
 from tests.e2e.models import add_model, publish, slow_model
+from tests.proofs.memory import cycle
 
 X = np.array([[1, 2]], np.float32)
 
@@ -101,18 +102,9 @@ def test_memory_comes_back_after_cycles_of_load_and_unload(
 ) -> None:
     """A short one; `make proof-memory` runs 50 cycles."""
     gateway = serve(SETTLE_S="0")
-    cycle(gateway, 2)
+    for _ in range(2):
+        cycle(gateway)
     before = gateway.rss_bytes()
-    cycle(gateway, 5)
+    for _ in range(5):
+        cycle(gateway)
     assert gateway.rss_bytes() - before < 5 * 2**20
-
-
-def cycle(gateway: RunningGateway, times: int) -> None:
-    """Load a model, ask it, unload it."""
-    from tests.e2e.models import withdraw
-
-    for _ in range(times):
-        publish(gateway.repository, "add", 1, {"model.onnx": add_model(1)})
-        gateway.until(lambda: gateway.infer("add", x=X).status_code == 200)
-        withdraw(gateway.repository, "add", 1)
-        gateway.until(lambda: not gateway.children())

@@ -101,18 +101,20 @@ async def test_an_inner_end_is_told_from_an_outer_one(limit: type[Ours]) -> None
                 await asyncio.Event().wait()
         await asyncio.sleep(0)
     with pytest.raises(TimeoutError):
-        async with limit(0.001):
-            async with limit(60):
-                await asyncio.Event().wait()
+        async with limit(0.001), limit(60):
+            await asyncio.Event().wait()
 
 
 async def test_an_error_made_of_the_timeout_s_cancellation_comes_through(limit: type[Ours]) -> None:
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise KeyError from None
+
     with pytest.raises(KeyError):
         async with limit(0.001):
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                raise KeyError from None
+            await wait()
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0

@@ -18,9 +18,9 @@ from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, L
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve import java
 from adapters.torchserve.adapter import TorchServeAdapter
+from adapters.torchserve.address import TorchServeAddress
 from adapters.torchserve.client import TorchServeClient
 from adapters.torchserve.loading import RAW_SIGNATURE
-from adapters.torchserve.address import TorchServeAddress
 from adapters.torchserve.management import Management
 
 torch = pytest.importorskip("torch")

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from adapters import wire
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.process import free_port
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve.client import TorchServeClient, failure
 from adapters.torchserve.loading import RAW_SIGNATURE
-from adapters import wire
 
 TENSORS = Signature((TensorSpec("x", DataType.FP32, (None, 2)),), (TensorSpec("y", DataType.FP32, (None, 2)),))
 ONES = {"x": np.ones((1, 2), np.float32)}

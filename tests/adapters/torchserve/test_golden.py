@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.golden import golden_signature
+from adapters.tensors import DataType, Signature, TensorSpec
 
 
 def save(path: Path, **arrays: Any) -> Path:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from adapters import wire
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
 from adapters.tensors import DataType, Signature, Tensor, TensorSpec
 from adapters.torchserve import archive, handler
 from adapters.torchserve.plan import DESCRIBE, Described, Plan, Refused, decode_description
-from adapters import wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
