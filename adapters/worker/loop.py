@@ -55,7 +55,10 @@ class Peer:
         except BlockingIOError:
             sent = 0
         if sent < len(data):
-            self._unsent = bytearray(memoryview(data)[sent:])
+            if data is self._unsent:
+                del self._unsent[:sent]  # moves nothing, unlike a copy of the rest: that may be long, and come often
+            else:
+                self._unsent = bytearray(memoryview(data)[sent:])
             return False
         self._unsent = bytearray()
         return True

@@ -15,7 +15,7 @@ _STYLES = {"READY": "green", "FAILED": "red", "LOADING": "yellow", "FOUND": "yel
 def deployments(status: Mapping[str, Any]) -> Table:
     """The deployments of a status answer."""
     table = Table(
-        title=f"Repository {status['repository']}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=Text(f"Repository {status['repository']}"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("deployment", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -27,7 +27,7 @@ def deployments(status: Mapping[str, Any]) -> Table:
         state = Text(each["state"], _STYLES.get(each["state"], ""))
         digest = each["digest"][:12]
         table.add_row(
-            each["deployment"], state, each["runtime"], str(each["pid"] or ""), size(each["rss_bytes"]), digest
+            each["deployment"], state, Text(each["runtime"]), str(each["pid"] or ""), size(each["rss_bytes"]), digest
         )
     return table
 
@@ -65,8 +65,8 @@ def outputs(answer: Mapping[str, Any], top: int = 3) -> Table:
         table.add_column(heading, overflow="fold")
     for output in answer["outputs"]:
         for row, values in enumerate(_rows(output)):
-            answer = Text(_answer(values, output["datatype"], top))  # what a model says is no markup
-            table.add_row(Text(output["name"] if row == 0 else ""), str(row), answer)
+            shown = Text(_answer(values, output["datatype"], top))  # what a model says is no markup
+            table.add_row(Text(output["name"] if row == 0 else ""), str(row), shown)
     return table
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.connect import connect
 from adapters.errors import BackendDied, BackendUnavailable, InferenceFailed
 from adapters.worker.adapter import ECHO, ONNX_RUNTIME
 from adapters.worker.client import WorkerClient
@@ -32,7 +33,9 @@ async def test_an_echo_answers_every_datatype_and_shape_as_it_came(workers: Work
     plan = {"inputs": [{"name": name, "datatype": name, "shape": None} for name in arrays]}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     endpoint = await workers.adapter(ECHO).load(artifact(tmp_path / "plan.json"))
-    answer = await (await workers.connect(endpoint)).infer(arrays)
+    client = await connect(endpoint)
+    answer = await client.infer(arrays)
+    await client.aclose()
     assert all(same(answer[name], arrays[name]) for name in arrays)
     assert (endpoint.backend, endpoint.runtime) == ("echo", "echo 1")
 

@@ -26,11 +26,11 @@ def deployment(name: str, state: str = "READY", reason: str = "") -> dict[str, A
 
 def test_a_status_shows_each_deployment_on_its_line_and_why_it_is_not_ready() -> None:
     status = {
-        "repository": "model_repo",
+        "repository": "models [v2]",
         "deployments": [deployment("digits/1@tflite"), deployment("digits/2@onnxruntime", "FAILED", "no [bold]graph")],
     }
     lines = shown(tables.deployments(status), *tables.reasons(status)).splitlines()
-    assert lines[0].strip() == "Repository model_repo"
+    assert lines[0].strip() == "Repository models [v2]"
     assert [line.split()[:2] for line in lines if "onnxruntime 1.32" in line] == [
         ["digits/1@tflite", "READY"],
         ["digits/2@onnxruntime", "FAILED"],
