@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -79,9 +80,10 @@ def _run(server: servers.Server, connections: int, seconds: float) -> dict[str, 
 
 def _show(rows: list[dict[str, Any]], rss: dict[str, tuple[int, int]]) -> None:
     console = Console()
-    table = Table(title="MLP 64→32→10, V2 JSON; each server on one core, the client on another; medians")
-    for heading in ("connections", "server", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs/request", "client CPU"):
-        table.add_column(heading, justify="left" if heading == "server" else "right")
+    title = "MLP 64→32→10 in ONNX, V2 JSON; server on one core, client on another"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("conns", "server", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs", "client CPU"):
+        table.add_column(heading, justify="left" if heading == "server" else "right", no_wrap=True)
     plain = {row["connections"]: row for row in rows if row["server"] == "plain FastAPI"}
     for row in sorted(rows, key=lambda each: each["connections"]):
         base = plain[row["connections"]]
@@ -96,6 +98,9 @@ def _show(rows: list[dict[str, Any]], rss: dict[str, tuple[int, int]]) -> None:
             f"{row['client_cpu']:.0%}",
         )
     console.print(table)
+    console.print(
+        "Medians over the rounds. ratio: requests/s to plain FastAPI's; CPU µs: of the server for each request."
+    )
     for name, (own, children) in rss.items():
         workers = f" + {children / 2**20:.0f} MB in workers" if children else ""
         console.print(f"{name}: RSS {own / 2**20:.0f} MB{workers}")

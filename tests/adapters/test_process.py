@@ -151,7 +151,9 @@ PARENT = """
 import asyncio, sys
 from adapters.process import Child
 async def main():
-    child = await Child.start([sys.executable, "-c", "import time; time.sleep(600)"], name="child")
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    child = await Child.start([sys.executable, "-c", code], name="child")
+    await child.read_line()
     print(child.pid, flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())

@@ -55,3 +55,16 @@ class GatedRuntime:
     def load(self, path: Path, options: Mapping[str, Any]) -> GatedSession:
         """See Runtime.load."""
         return GatedSession(path)
+
+
+class TalkativeRuntime(GatedRuntime):
+    """A Runtime that prints, as native libraries do."""
+
+    def describe(self) -> str:
+        """See Runtime.describe."""
+        return "talkative 1"
+
+    def load(self, path: Path, options: Mapping[str, Any]) -> GatedSession:
+        """See Runtime.load."""
+        os.write(1, b'{"type":"Refused","reason":"not so"}\n')
+        return GatedSession(path.with_name("no gate"))
