@@ -54,6 +54,7 @@ class Record:
     pending: Endpoint | None = None
     tried: Fingerprint = None
     loaded: Fingerprint = None
+    refused: tuple[Fingerprint, str] | None = None
     retry_at_s: float | None = None
     failures: int = 0
     restarts: Restarts = field(default_factory=Restarts)
@@ -138,6 +139,7 @@ class ControlPlane:
             if plan.wanted.wish is not Wish.SPARE and deployment not in self._records:
                 reason = "its files are still changing" if plan.wanted.wish is Wish.WAIT else ""
                 self._records[deployment] = Record(deployment, reason=reason)
+                self._on_change(self._records[deployment])
         actual = {
             each: Actual(record.state, record.tried, record.retry_at_s, record.busy)
             for each, record in self._records.items()
@@ -203,15 +205,22 @@ class ControlPlane:
         adapter = self.adapters[plan.deployment.backend]
         if problem := plan.problem or await asyncio.to_thread(adapter.missing):
             raise LoadFailed(problem)
-        if record.endpoint is None:
-            self._change(record, State.LOADING)
         digest = await asyncio.to_thread(plan.digest)
-        if record.endpoint is not None and record.loaded == (digest, plan.settings):
+        content: Fingerprint = (digest, plan.settings)
+        if record.endpoint is not None and record.loaded == content:
             self._change(record, State.READY)  # touched, or put back as it was: what serves is the same
             return
+        if record.refused is not None and record.refused[0] == content:
+            raise LoadFailed(record.refused[1])  # touched, and as useless as before
+        if record.endpoint is None:
+            self._change(record, State.LOADING)
         started_s = time.monotonic()
         async with asyncio.timeout(self._load_timeout_s):
-            endpoint = record.pending = await adapter.load(plan.artifact(digest))
+            try:
+                endpoint = record.pending = await adapter.load(plan.artifact(digest))
+            except LoadFailed as error:
+                record.refused = content, str(error)
+                raise
         try:
             await self._warm_up(endpoint, plan.golden)
             await self._frontend.publish(plan.deployment, endpoint, plan.limits)
@@ -222,7 +231,7 @@ class ControlPlane:
             await self._release(record.deployment, endpoint)
             raise BackendDied("it died right after it was loaded")
         previous, record.endpoint, record.pending = record.endpoint, endpoint, None
-        record.digest, record.loaded = digest, (digest, plan.settings)
+        record.digest, record.loaded, record.refused = digest, content, None
         _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
         self._change(record, State.READY)
         if previous is not None:  # it may drain for long, and its successor may die meanwhile: nothing waits for it

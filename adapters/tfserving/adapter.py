@@ -170,7 +170,7 @@ class TfServingAdapter:
         statuses = await backend.service.status(artifact.model)
         if (artifact.version, "AVAILABLE") not in [(each.version, each.state) for each in statuses]:
             has = ", ".join(f"{each.version} {each.state}" for each in statuses)
-            raise LoadFailed(
+            raise BackendUnavailable(  # it may be loaded there any time
                 f"{backend.runtime}: expected version {artifact.version} of model '{artifact.model}' to be AVAILABLE, "
                 f"got {has or 'no such model'}; Torii does not change that server's configuration unless it is told "
                 "to manage it"

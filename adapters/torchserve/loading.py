@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.base import Artifact, Endpoint
-from adapters.errors import LoadFailed, ServingError
+from adapters.errors import BackendUnavailable, LoadFailed, ServingError
 from adapters.golden import golden_signature
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve import archive
@@ -158,7 +158,7 @@ async def _find(host: Host, artifact: Artifact) -> Endpoint:
         path = f"{artifact.model}/{version}"
         if await host.management.look(path) is not None:
             return host.endpoint(path, "raw", _raw_signature(artifact), None)
-    raise LoadFailed(
+    raise BackendUnavailable(  # it may be registered there any time
         f"TorchServe at {host.address.management_url} has no model '{artifact.model}' version {artifact.version}: "
         f"register it there, or set model_store to the folder that it shares with this machine"
     )

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -115,6 +116,11 @@ def corrupt_name(name: str, content: bytes | None) -> str:
     return f"{kind}-{name.partition('.')[2]}"
 
 
+def settled(gateway: RunningGateway) -> list[dict[str, Any]]:
+    deployments = list(gateway.deployments().values())
+    return deployments if not any("trying again" in each["reason"] for each in deployments) else [{"state": ""}]
+
+
 @pytest.fixture(scope="module")
 def corrupt(tmp_path_factory: pytest.TempPathFactory):
     """A gateway over every sort of corrupt artifact, and good ones."""
@@ -131,4 +137,6 @@ def corrupt(tmp_path_factory: pytest.TempPathFactory):
     (repository / "saved" / "1" / "saved_model.pb").write_bytes(b"no model at all")
     with RunningGateway.start(repository, ALLOW_CODE="true") as gateway:
         gateway.wait_ready(within_s=240)
+        # TorchServe may be restarted while these load, and what failed with it is tried again.
+        gateway.until(lambda: all(each["state"] in ("READY", "FAILED") for each in settled(gateway)), within_s=60)
         yield gateway

@@ -36,7 +36,7 @@ async def test_a_version_that_appears_is_loaded_and_answers(plane: Plane) -> Non
         record = plane.record(ONE)
         assert record is not None
         assert record.digest == artifact.digest != ""
-        assert plane.changes == [(ONE, "LOADING", ""), (ONE, "READY", "")]
+        assert plane.changes == [(ONE, "FOUND", ""), (ONE, "LOADING", ""), (ONE, "READY", "")]
 
 
 async def test_a_load_that_fails_says_why_and_hinders_no_other(plane: Plane) -> None:

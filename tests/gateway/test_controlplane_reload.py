@@ -50,7 +50,7 @@ async def test_new_files_are_swapped_in_without_a_moment_without_an_answer(plane
     assert list(dict.fromkeys(answers)) == ["one", "two", "three", "four"]
     assert answers == sorted(answers, key=["one", "two", "three", "four"].index), "never back to the old one"
     await until(lambda: list(plane.adapter.live.values()) == ["four"])
-    assert {state for _, state, _ in plane.changes} == {"LOADING", "READY"}
+    assert {state for _, state, _ in plane.changes} == {"FOUND", "LOADING", "READY"}
 
 
 async def test_the_old_one_serves_while_the_new_one_loads_and_ends_with_its_own_last_answer(plane: Plane) -> None:
@@ -106,6 +106,20 @@ async def test_a_file_that_is_only_touched_is_not_loaded_again(plane: Plane) -> 
     assert len(plane.adapter.loads) == 1
 
 
+async def test_a_file_that_failed_and_is_only_touched_is_not_tried_again(plane: Plane) -> None:
+    plane.adapter.failures["bad"] = LoadFailed("no graph was found")
+    plane.publish("m/2", "bad")
+    await until(lambda: plane.state("m/2@onnxruntime") == "FAILED")
+    record = plane.record("m/2@onnxruntime")
+    assert record is not None
+    before, loads = record.tried, len(plane.adapter.loads)
+    os.utime(plane.root / "m/2/model.onnx", (1, 1))
+    await until(lambda: record.tried != before and not record.busy)
+    await plane.looked()
+    assert (record.state, record.reason) == ("FAILED", "no graph was found")
+    assert len(plane.adapter.loads) == loads
+
+
 async def test_new_settings_are_loaded_though_the_files_are_the_same(plane: Plane) -> None:
     plane.write("m/model.toml", "[batching]\nmax_rows = 3")
     await until(lambda: len(plane.adapter.loads) == 2)
@@ -139,6 +153,23 @@ async def test_a_replacement_that_dies_while_the_old_one_drains_is_started_again
     assert await plane.ask() == "three"
     plane.models[f"{ONE}#2"].finish()
     assert await request == "two"
+
+
+async def test_a_stop_waits_for_the_answers_of_what_was_replaced_too(plane: Plane) -> None:
+    plane.held.add("two")
+    plane.publish("m/1", "two")
+    await until(lambda: list(plane.adapter.live.values()) == ["two"])
+    request = asyncio.create_task(plane.ask())
+    await turns()
+    plane.publish("m/1", "three")
+    await until(lambda: "three" in plane.adapter.live.values())
+    await plane.looked()
+    stopping = asyncio.create_task(plane.control.stop())
+    await turns(50)
+    assert not plane.adapter.closed
+    plane.models[f"{ONE}#2"].finish()
+    assert await request == "two"
+    await stopping
 
 
 async def test_the_old_one_s_death_during_a_reload_is_told_and_the_new_one_takes_over(plane: Plane) -> None:

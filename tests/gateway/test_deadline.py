@@ -46,9 +46,9 @@ def limit(request: pytest.FixtureRequest) -> Callable[[float], contextlib.Abstra
 
 
 async def test_what_ends_in_time_is_left_alone(limit: type[Ours]) -> None:
-    async with limit(60):
+    async with limit(0.005):
         await asyncio.sleep(0)
-    await turns()
+    await asyncio.sleep(0.01)  # the time that it had been given is over by now
 
 
 async def test_what_does_not_is_ended_with_a_timeout(limit: type[Ours]) -> None:

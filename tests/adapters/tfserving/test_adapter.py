@@ -285,12 +285,12 @@ async def test_a_configured_server_is_used_as_it_is(
     assert endpoint.runtime == f"TensorFlow Serving at {configured}"
     assert endpoint.remote["model"] == "half"
     with pytest.raises(
-        LoadFailed, match="expected version 5 of model 'half' to be AVAILABLE, got 123 AVAILABLE, 124 END"
+        BackendUnavailable, match="expected version 5 of model 'half' to be AVAILABLE, got 123 AVAILABLE, 124 END"
     ):
         await adapter.load(artifact(half_plus_two, version=5))
-    with pytest.raises(LoadFailed, match="got 123 AVAILABLE, 124 END"):
+    with pytest.raises(BackendUnavailable, match="got 123 AVAILABLE, 124 END"):
         await adapter.load(artifact(half_plus_two, version=124))
-    with pytest.raises(LoadFailed, match="got no such model"):
+    with pytest.raises(BackendUnavailable, match="got no such model"):
         await adapter.load(artifact(half_plus_two, model="other"))
     await adapter.unload(endpoint)
     assert await halves(endpoint) == RIGHT

@@ -369,7 +369,7 @@ async def test_a_configured_torchserve_without_a_store_serves_what_it_has(
     answer = await client.infer({"data": np.array([b"guest"], np.object_)})
     assert list(answer["prediction"]) == [b"GUEST"]
     await client.aclose()
-    with pytest.raises(LoadFailed, match="no model 'scaled' version 7: register it there, or set model_store"):
+    with pytest.raises(BackendUnavailable, match="no model 'scaled' version 7: register it there, or set model_store"):
         await guest.load(artifact(models / "scaled.pt", version=7))
     await guest.unload(endpoint)
     await guest.close()

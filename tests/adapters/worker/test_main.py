@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,9 +45,16 @@ async def start() -> AsyncIterator[Start]:
         await process.wait()
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="torii-") as name:
+        yield Path(name)
+
+
 def job(folder: Path, runtime: str = "adapters.echo:EchoRuntime", **plan: Any) -> Job:
     (folder / "echo.json").write_text(json.dumps({"inputs": [], **plan}))
-    return Job(runtime, str(folder / "echo.json"), f"/tmp/torii-{os.getpid()}-{id(plan)}", {}, None, None)
+    return Job(runtime, str(folder / "echo.json"), str(folder / "socket"), {}, None, None)
 
 
 async def answer(process: asyncio.subprocess.Process) -> Ready | Refused:
@@ -54,22 +62,22 @@ async def answer(process: asyncio.subprocess.Process) -> Ready | Refused:
     return msgspec.json.decode(await process.stdout.readline(), type=Ready | Refused)
 
 
-async def test_a_worker_ends_in_order_when_its_stdin_is_closed(start: Start, tmp_path: Path) -> None:
-    process = await start(job(tmp_path))
+async def test_a_worker_ends_in_order_when_its_stdin_is_closed(start: Start, folder: Path) -> None:
+    process = await start(job(folder))
     assert isinstance(await answer(process), Ready)
     assert process.stdin is not None
     process.stdin.close()
     assert await process.wait() == 0
 
 
-async def test_a_worker_that_refuses_its_artifact_ends_by_itself(start: Start, tmp_path: Path) -> None:
-    process = await start(job(tmp_path, refuse="the weights are of another model"))
+async def test_a_worker_that_refuses_its_artifact_ends_by_itself(start: Start, folder: Path) -> None:
+    process = await start(job(folder, refuse="the weights are of another model"))
     assert await answer(process) == Refused("the weights are of another model")
     assert await process.wait() == 0
 
 
-async def test_what_a_runtime_prints_is_not_taken_for_the_answer(start: Start, tmp_path: Path) -> None:
-    process = await start(job(tmp_path, "tests.adapters.worker.sessions:TalkativeRuntime"))
+async def test_what_a_runtime_prints_is_not_taken_for_the_answer(start: Start, folder: Path) -> None:
+    process = await start(job(folder, "tests.adapters.worker.sessions:TalkativeRuntime"))
     ready = await answer(process)
     assert isinstance(ready, Ready)
     assert ready.runtime == "talkative 1"
