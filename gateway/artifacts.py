@@ -60,7 +60,7 @@ def find_artifacts(folder: Path) -> VersionFiles:
     """Recognise the artifacts in a version's folder; raises OSError where it cannot be read."""
     problems: list[str] = []
     stamps = list(_walk(folder, problems))
-    rest = {stamp.name: stamp for stamp in stamps if not PurePosixPath(stamp.name).name.startswith(".")}
+    rest = {stamp.name: stamp for stamp in stamps if "/." not in f"/{stamp.name}"}
     golden = rest.pop(GOLDEN, None)
     artifacts: dict[str, ArtifactFiles] = {}
     saved_model = _saved_model(folder, rest)

@@ -83,12 +83,14 @@ class Planner:
         elif model.name not in self._configs:
             problem = _config_problem(model.problems)
         config = self._configs.get(model.name, ModelConfig())
-        kept = kept_versions(config.versions, (number for number, each in model.versions.items() if each.artifacts))
+        order = backend_order(config, self._backends)
+        usable = (number for number, each in model.versions.items() if not each.artifacts.keys().isdisjoint(order))
+        kept = kept_versions(config.versions, usable)
         plans: dict[Deployment, Plan] = {}
         for number, version in model.versions.items():
             complete = self._settling.complete((model.name, number), version.changed_ns, time.time(), monotonic_s)
             wish = Wish.SPARE if number not in kept else Wish.SERVE if complete else Wish.WAIT
-            for backend in backend_order(config, self._backends):
+            for backend in order:
                 if backend in version.artifacts:
                     deployment = Deployment(model.name, number, backend)
                     plans[deployment] = _plan(deployment, version, config, problem, wish)

@@ -31,6 +31,7 @@ _STRUCT_CODES = {
 }
 _BFLOAT16 = DataType.BF16
 _FEW = 64
+_MOST_BESIDE_ZERO = 1 << 24
 _MAX_DIMENSIONS = 32
 _MAX_SIZE = 2**63 - 1
 _EXPECTED = {"f": "numbers", "i": "integers", "u": "integers", "b": "true and false", "V": "numbers"}
@@ -49,6 +50,9 @@ def read_shape(value: object, name: str) -> tuple[int, ...]:
             raise InvalidInput(
                 f"input '{name}': shape: expected sizes of 0 or more, got {_show(size)} in {_show(value)}"
             )
+    if 0 in value and prod(size for size in value if size) > _MOST_BESIDE_ZERO:
+        # Nothing has to be sent for it, and a model with two free axes may still take memory for each of them.
+        raise InvalidInput(f"input '{name}': shape: {_show(value)} is of size 0, but its other sizes are too large")
     return tuple(value)
 
 

@@ -165,9 +165,11 @@ asyncio.run(main())
 async def test_a_child_ends_with_its_parent_however_that_ended(number: signal.Signals) -> None:
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    child = int(await parent.stdout.readline())
-    parent.send_signal(number)
-    await parent.wait()
+    try:
+        child = int(await parent.stdout.readline())
+    finally:
+        parent.send_signal(number)
+        await parent.wait()
     await until(lambda: gone(child))
 
 

@@ -62,6 +62,12 @@ def test_the_policy_s_versions_are_served_the_others_spare_and_empty_folders_cou
     }
 
 
+def test_a_version_without_an_artifact_of_a_backend_that_is_used_is_not_the_latest(repository: Repository) -> None:
+    repository.write("m/2/model.tflite")
+    repository.write("m/model.toml", 'versions = "latest:1"\nbackends = ["onnxruntime"]')
+    assert {name: plan.wanted.wish for name, plan in repository.plans().items()} == {"m/1@onnxruntime": Wish.SERVE}
+
+
 def test_fresh_files_are_waited_for(tmp_path: Path) -> None:
     repository = Repository(tmp_path, settle_s=1000)
     repository.write("m/1/model.onnx")
@@ -113,6 +119,7 @@ def test_a_change_that_matters_to_a_load_changes_the_fingerprint(
         {"m/1/model.tflite": "another backend's weights"},
         {"m/1/saved_model/saved_model.pb": "another backend's weights"},
         {"m/1/.model.onnx.part": "hidden"},
+        {"m/1/.rsync-partial/weights.bin": "hidden"},
         {"m/labels.toml": "stable = 1"},
         {"m/README.md": "words"},
         {"m/model.toml": 'description = "words"\n[version.1]\nframework = "words"'},

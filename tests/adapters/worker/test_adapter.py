@@ -170,11 +170,13 @@ async def test_a_worker_ends_when_its_parent_is_killed(workers: Workers, tmp_pat
     line = [sys.executable, "-c", PARENT, str(echo(tmp_path, load_s=load_s)), str(workers.sockets)]
     parent = await asyncio.create_subprocess_exec(*line, stdout=subprocess.PIPE, cwd=ROOT)
     assert parent.stdout is not None
-    if load_s == 0:
-        assert await parent.stdout.readline() == b"loaded\n"
-    (worker,) = await until(lambda: running(parent.pid))
-    parent.kill()
-    await parent.wait()
+    try:
+        if load_s == 0:
+            assert await parent.stdout.readline() == b"loaded\n"
+        (worker,) = await until(lambda: running(parent.pid))
+    finally:
+        parent.kill()
+        await parent.wait()
     await until(lambda: gone(worker.pid))
 
 
