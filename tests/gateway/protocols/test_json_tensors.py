@@ -199,13 +199,15 @@ def test_a_wrong_value_is_shown_in_short_however_long_it_is() -> None:
         assert len(str(raised.value)) < 200
 
 
-@pytest.mark.parametrize("value", [[], [1], [0, 2**63 - 1], [1] * 32])
+@pytest.mark.parametrize("value", [[], [1], [2**63 - 1, 1], [0, 2**24], [1] * 32])
 def test_shapes_are_lists_of_sizes(value: list[int]) -> None:
     assert read_shape(value, "x") == tuple(value)
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, "3", {}, [-1], [1, -5], [1.0], ["1"], [True], [None], [[1]], [2**63], [1] * 33, [1e400]], ids=str
+    "value",
+    [None, 3, "3", {}, [-1], [1, -5], [1.0], ["1"], [True], [None], [[1]], [2**63], [1] * 33, [1e400], [0, 2**25]],
+    ids=str,
 )
 def test_anything_else_is_no_shape(value: object) -> None:
     with pytest.raises(InvalidInput, match=r"^input 'x': shape: expected"):
