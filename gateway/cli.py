@@ -174,6 +174,8 @@ def _request(method: str, url: str, what: str, option: str, body: object = None)
         _fail(f"{what} does not answer at {url} ({error}). Is `torii serve` running? {option} says where.")
     except httpx.InvalidURL as error:
         _fail(f"{option}: {_plain(str(error))}")
+    except ValueError:
+        _fail('the file holds NaN or an infinity: give a JSON request with "NaN" and the parameter non_finite "string"')
     if response.is_error:
         try:
             text = response.json()["error"]

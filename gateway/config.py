@@ -16,6 +16,7 @@ from gateway.types import Limits
 
 SETTINGS_FILE = "torii.toml"
 _LIMITS = Limits()
+_NOT_TOML = (ValueError, RecursionError)  # nested without end, and numbers of thousands of digits, are neither
 
 
 class ConfigError(Exception):
@@ -120,7 +121,7 @@ def read_settings(**flags: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise ConfigError(_explain(f"settings (flags, TORII_…, {SETTINGS_FILE})", error)) from None
-    except tomllib.TOMLDecodeError as error:
+    except _NOT_TOML as error:
         raise ConfigError(f"{SETTINGS_FILE}: not TOML: {error}") from None
 
 
@@ -153,9 +154,9 @@ class BatchingConfig(_Strict):
 class LimitsConfig(_Strict):
     """[limits]"""
 
-    max_in_flight: Positive = _LIMITS.max_in_flight
-    max_queue: Annotated[int, Field(ge=0, strict=True)] = _LIMITS.max_queue
-    timeout_ms: Positive = _LIMITS.timeout_ms
+    max_in_flight: Annotated[int, Field(ge=1, le=10**6, strict=True)] = _LIMITS.max_in_flight
+    max_queue: Annotated[int, Field(ge=0, le=10**6, strict=True)] = _LIMITS.max_queue
+    timeout_ms: Annotated[int, Field(ge=1, le=24 * 3600 * 1000, strict=True)] = _LIMITS.timeout_ms
 
     def limits(self) -> Limits:
         """As the data plane knows them."""
@@ -231,10 +232,10 @@ def read_model_config(text: str, file: str) -> ModelConfig:
     """
     try:
         return ModelConfig.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from None
     except ValidationError as error:
         raise ConfigError(_explain(file, error)) from None
+    except _NOT_TOML as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
 
 
 class _Labels(_Strict):
@@ -246,10 +247,10 @@ def read_labels(text: str, file: str) -> dict[str, int]:
     """Parse the text of a labels.toml (`stable = 1`); raises ConfigError."""
     try:
         return dict(_Labels.model_validate(tomllib.loads(text)).__pydantic_extra__)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from None
     except ValidationError as error:
         raise ConfigError(_explain(file, error)) from None
+    except _NOT_TOML as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
 
 
 def _explain(file: str, error: ValidationError) -> str:

@@ -121,11 +121,12 @@ class ControlPlane:
         while True:
             try:
                 self._snapshot = await asyncio.to_thread(scan, self.root)
-            except OSError as error:
-                _log.error("the repository %s cannot be read (%s); what serves goes on", self.root, error)
-            else:
                 self._reconcile()
                 self.scanned.set()
+            except OSError as error:
+                _log.error("the repository %s cannot be read (%s); what serves goes on", self.root, error)
+            except Exception:  # noqa: BLE001  # whatever stands in a folder must not end the watch over all others
+                _log.exception("a look at the repository %s failed; what serves goes on", self.root)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll_s)
             self._wake.clear()
@@ -221,6 +222,10 @@ class ControlPlane:
             except LoadFailed as error:
                 record.refused = content, str(error)
                 raise
+            except TimeoutError:
+                raise
+            except OSError as error:  # no descriptor or process left to be had: no fault of the artifact's
+                raise BackendUnavailable(f"it could not be started: {error}") from error
         try:
             await self._warm_up(endpoint, plan.golden)
             await self._frontend.publish(plan.deployment, endpoint, plan.limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +141,10 @@ def _problem(error: ConfigError) -> Problem:
 
 def _read(file: Path) -> str | None:
     try:
-        with file.open("rb") as stream:
+        # Without waiting: a named pipe would keep the open, and so the watch over everything, for ever.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError(f"{file.parent.name}/{file.name}: expected a regular file")
             data = stream.read(_MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         return None

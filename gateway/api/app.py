@@ -48,11 +48,13 @@ def _add_health(app: FastAPI, dataplane: DataPlane) -> None:
         """Name, version and protocol extensions of the server."""
         return doc.ServerMetadata(name=_NAME, version=version("torii-gateway"), extensions=[])
 
+    @app.head("/v2/health/live", include_in_schema=False)
     @app.get("/v2/health/live", tags=["server"])
     async def live() -> doc.ServerHealth:
         """Whether the server runs."""
         return doc.ServerHealth(live=True, ready=registry.ready)
 
+    @app.head("/v2/health/ready", include_in_schema=False)
     @app.get("/v2/health/ready", tags=["server"], responses={503: {"model": doc.ServerHealth}})
     async def ready(response: Response) -> doc.ServerHealth:
         """Whether every model that was there at the start is loaded or has failed, and the server is not stopping."""

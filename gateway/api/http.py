@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CONNECTION = "torii.connection"
+_MAX_HEAD_BYTES = 1 << 16
+_FIRST_REQUEST_S = 30.0
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 76\r\n"
+    b'connection: close\r\n\r\n{"error":"request line and headers: expected at most 65536 bytes, got more"}'
+)
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class JoinedWrites:
@@ -29,9 +37,9 @@ class JoinedWrites:
 
     def flush(self) -> None:
         """Send what was written."""
-        if self._unsent:
+        if self._unsent and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
-            self._unsent.clear()
+        self._unsent.clear()
 
     def close(self) -> None:
         """See asyncio.BaseTransport.close: what was written is sent first."""
@@ -51,14 +59,40 @@ class HttpProtocol(HttpToolsProtocol):
 
     running: asyncio.Task[Any] | None = None
     lost = False
+    _head_bytes = 0
+    _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by the event loop."""
         self._writes = JoinedWrites(transport, self.loop)
+        self._first_request = self.loop.call_later(_FIRST_REQUEST_S, transport.close)
         super().connection_made(cast(asyncio.Transport, self._writes))
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if b"pgrade:" in data[:_MAX_HEAD_BYTES]:
+                data = _without_upgrade(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """Called by the parser; the application runs in a later turn of the event loop."""
+        self._in_head = False
+        self._first_request.cancel()
         super().on_headers_complete()
         cast(dict[str, Any], self.scope)[CONNECTION] = self
 
@@ -70,6 +104,14 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
+        self._first_request.cancel()
         self.lost = True
         if self.running is not None:
             self.running.cancel()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    # A server may ignore an offer to upgrade (RFC 9110, 7.8), which Java's client makes with every first request; the
+    # parser does not: it takes the body for the new protocol's.
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"", head) + end + rest

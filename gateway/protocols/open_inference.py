@@ -36,6 +36,7 @@ PLATFORMS = {
 }
 _MAX_INPUTS = 1024
 _MAX_CONTAINERS = 1 << 20
+_MAX_VALUES = 1 << 23
 _FLOATS = (DataType.FP16, DataType.FP32, DataType.FP64)
 
 
@@ -67,12 +68,22 @@ def decode_infer(target: Target, body: bytes) -> InferRequest:
     return InferRequest(target, tensors, request_id or None, _requested(document), _timeout_ms(parameters), parameters)
 
 
+def _check_counts(body: bytes) -> None:
+    """Refuse what would take many times its size in memory, or the event loop for seconds, before it is parsed."""
+    containers, values = body.count(b"[") + body.count(b"{"), body.count(b",")
+    if containers > _MAX_CONTAINERS:
+        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} lists and objects, got more; send data flat")
+    if values > _MAX_VALUES:
+        raise InvalidInput(f"body: expected at most {_MAX_VALUES} values, got more; send fewer rows at a time")
+    if body.count(b'"') > 2 * _MAX_CONTAINERS:
+        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} strings, got more; send fewer rows at a time")
+
+
 def _object(body: bytes) -> dict[str, Any]:
     if not body:
         raise InvalidInput("body: expected a JSON object with 'inputs', got an empty body")
-    # A list of nothing takes two bytes there and sixty here.
-    if len(body) > _MAX_CONTAINERS and body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
-        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} lists and objects, got more; send data flat")
+    if len(body) > _MAX_CONTAINERS:
+        _check_counts(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -13,6 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
+from adapters.errors import InvalidInput
+from gateway.protocols.open_inference import decode_infer
+from gateway.types import Target
 from tests.e2e.gateway import RunningGateway
 from tests.e2e.models import add_model, divide_model, publish, slow_model
 
@@ -201,3 +205,60 @@ def hang_up_after_asking(gateway: RunningGateway, rounds: int) -> None:
     head = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as connection:
         connection.sendall(head + body)
+
+
+def exchange(gateway: RunningGateway, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"POST /v2/models/add/infer HTTP/1.1", b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def test_an_offer_to_upgrade_is_ignored(gateway: RunningGateway) -> None:
+    request = post(inputs(), b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMA")
+    with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_headers_without_end_are_refused(gateway: RunningGateway) -> None:
+    port = int(gateway.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n")
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"X-Long: " + b"a" * 10_000 + b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            answer = connection.recv(65536)
+    assert not answer.startswith(b"HTTP/1.1 200")
+
+
+def test_pipelined_requests_are_answered_in_order_and_rubbish_behind_them_ends_the_connection(
+    gateway: RunningGateway,
+) -> None:
+    first, second = post(inputs(data=[1, 1])), post(inputs(data=[5, 5]))
+    answers = exchange(gateway, first + second + post(inputs(data=[8, 8]), b"Connection: close"))
+    assert [answers.find(b"[%d.0,%d.0]" % (each, each)) > 0 for each in (2, 6, 9)] == [True] * 3
+    exchange(gateway, post(inputs()) * 3 + b"rubbish\r\n\r\n")
+    assert "RuntimeError" not in gateway.log.read_text()
+
+
+def test_health_can_be_asked_for_with_head(gateway: RunningGateway) -> None:
+    assert gateway.client.head(gateway.url + "/v2/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("count", ["strings", "numbers", "lists"])
+def test_more_values_than_could_be_read_in_time_are_refused_before_they_are_parsed(count: str) -> None:
+    data = {
+        "strings": b'"",' * (1 << 20) + b'""',
+        "numbers": b"0," * ((1 << 23) + 1) + b"0",
+        "lists": b"[]," * (1 << 20) + b"[]",
+    }
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[' + data[count] + b"]}]}"
+    with pytest.raises(InvalidInput, match="at most"):
+        decode_infer(Target("m"), body)

@@ -156,3 +156,20 @@ def test_a_model_that_cannot_be_read_just_now_is_told_from_one_that_is_gone(
     snapshot = scan(tmp_path)
     assert (list(snapshot.models), snapshot.unreadable) == (["fine"], {"broken"})
     assert texts(snapshot) == ["broken: cannot be read: Permission denied"]
+
+
+@pytest.mark.parametrize("name", ["model.toml", "labels.toml"])
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 100_000, "stable = 1" + "0" * 5000], ids=["nested without end", "a number of 5001 digits"]
+)
+def test_toml_that_breaks_its_parser_is_a_mistake_like_any_other(tmp_path: Path, name: str, text: str) -> None:
+    fill(tmp_path / "digits", "1/model.onnx")
+    (tmp_path / "digits" / name).write_text(text)
+    assert any(f"digits/{name}" in problem for problem in texts(scan(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["model.toml", "labels.toml"])
+def test_a_named_pipe_in_the_place_of_a_file_does_not_hold_up_the_scan(tmp_path: Path, name: str) -> None:
+    fill(tmp_path / "digits", "1/model.onnx")
+    os.mkfifo(tmp_path / "digits" / name)
+    assert any("expected a regular file" in problem for problem in texts(scan(tmp_path)))
