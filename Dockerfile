@@ -16,7 +16,8 @@ ARG EXTRAS=all
 # Plain torch would bring gigabytes of CUDA. Other values: cu128 and the like, where the image is to use a GPU.
 ARG UV_TORCH_BACKEND=cpu
 # Bytecode is compiled here: the user of the image cannot write it, and each worker would compile its imports anew.
-ENV UV_COMPILE_BYTECODE=1 \
+ENV UV_CACHE_DIR=/var/cache/uv \
+    UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never \
     VIRTUAL_ENV=/opt/torii
@@ -27,7 +28,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check uv \
 WORKDIR /src
 # The dependencies in a layer of their own: a change of the code does not install gigabytes again.
 COPY pyproject.toml constraints.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv pip install --constraint constraints.txt --requirements pyproject.toml \
       $(echo ",${EXTRAS}" | sed 's/,/ --extra /g')
 
@@ -36,7 +37,7 @@ COPY adapters adapters
 COPY gateway gateway
 COPY loadtests loadtests
 # The last line is a check: the gateway has to start with the chosen extras alone.
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv build --wheel --out-dir /dist . \
  && uv pip install --no-deps /dist/*.whl \
  && cd / && /opt/torii/bin/python -c "import gateway.app"

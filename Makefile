@@ -49,7 +49,7 @@ train: $(VENV)/.installed-dev ## Train the sample models again
 pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays where it is)
 	@grep -E '^(#|torch==)' constraints.txt > constraints.kept
 	@{ grep '^#' constraints.kept; $(BIN)/uv pip compile --quiet --extra dev --constraint constraints.kept \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	  --no-header --no-annotate pyproject.toml \
 	  | sed 's/+cpu$$//' | grep -E '^[a-z0-9.-]+=='; } > constraints.new
 	@mv constraints.new constraints.txt && rm constraints.kept
 
