@@ -46,8 +46,7 @@ RUN --mount=type=cache,target=/var/cache/uv \
 FROM ${PYTHON_IMAGE}
 
 LABEL org.opencontainers.image.title="Torii" \
-      org.opencontainers.image.description="One gate to every model: four frameworks, one repository, one API" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.description="One gate to every model: four frameworks, one repository, one API"
 
 # A fixed number: what is mounted can be given to it, and orchestrators can see that it is not root. Its home is /tmp,
 # the one place where it may write.
