@@ -52,7 +52,10 @@ def read_shape(value: object, name: str) -> tuple[int, ...]:
             )
     if 0 in value and prod(size for size in value if size) > _MOST_BESIDE_ZERO:
         # Nothing has to be sent for it, and a model with two free axes may still take memory for each of them.
-        raise InvalidInput(f"input '{name}': shape: {_show(value)} is of size 0, but its other sizes are too large")
+        raise InvalidInput(
+            f"input '{name}': shape: expected the sizes beside a 0 to multiply to at most {_MOST_BESIDE_ZERO}, "
+            f"got {_show(value)}"
+        )
     return tuple(value)
 
 
