@@ -46,7 +46,7 @@ def test_a_version_that_goes_is_unloaded_and_the_older_one_answers(
     assert answer(gateway) == 2
     withdraw(repository, "add", 2)
     gateway.until(lambda: answer(gateway) == 1, within_s=5)
-    assert gateway.infer("add/versions/2", x=X).status_code == 404
+    gateway.until(lambda: gateway.infer("add/versions/2", x=X).status_code == 404, within_s=5)
     gateway.until(lambda: len(gateway.children()) == 1, within_s=5)
 
 
