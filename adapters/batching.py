@@ -18,10 +18,11 @@ Key: TypeAlias = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request that waits for the model. `token` is the caller's: whom to answer."""
+    """One request that waits for the model since `sent_ns`. `token` is the caller's: whom to answer."""
 
     token: Hashable
     inputs: Tensors
+    sent_ns: int = 0
 
     @property
     def rows(self) -> int | None:

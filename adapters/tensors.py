@@ -155,6 +155,14 @@ class Signature:
             if name not in known:
                 raise InvalidInput(f"output {name!r:.80} is unknown; the model gives {', '.join(sorted(known))}")
 
+    def rows(self, tensors: Tensors) -> int:
+        """How many rows inputs have: the size of the first one's axis 0 where the model leaves it free, else one."""
+        spec = self.inputs[0] if self.inputs else None
+        if spec is None or not spec.shape or spec.shape[0] is not None:
+            return 1
+        tensor = tensors.get(spec.name)
+        return tensor.shape[0] if tensor is not None and tensor.ndim else 1
+
     def _wanted(self) -> str:
         return "the model takes " + ", ".join(
             f"'{spec.name}' {spec.datatype} {show_shape(spec.shape)}" for spec in self.inputs
@@ -187,7 +195,8 @@ def from_bytes(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryv
     """The inverse of `to_bytes`, without a copy where the datatype allows it.
 
     Raises:
-        InvalidInput: the number of bytes disagrees with the shape, or the shape is none that an array can have.
+        InvalidInput: the number of bytes disagrees with the shape, the shape is none that an array can have, or a
+            byte of a BOOL is neither 0 nor 1.
     """
     dtype = _DTYPES[datatype]
     count = 1
@@ -200,7 +209,11 @@ def from_bytes(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryv
     try:
         if datatype is DataType.BYTES:
             return _bytes_elements(data, count).reshape(shape)
-        return np.ndarray(shape, dtype, data) if count else np.empty(shape, dtype)
+        if not count:
+            return np.empty(shape, dtype)
+        if datatype is DataType.BOOL and np.frombuffer(data, np.uint8).max() > 1:
+            raise InvalidInput("expected bytes of 0 and 1 for BOOL, got another")
+        return np.ndarray(shape, dtype, data)
     except ValueError as error:  # sizes below 0, or beyond all memory where another is 0
         raise InvalidInput(f"shape {show_shape(shape)}: {error}") from None
 

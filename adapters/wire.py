@@ -1,7 +1,8 @@
 """Frames between a gateway and its workers: bytes in, frames out; no sockets here.
 
 A frame is a fixed prefix, a MessagePack head, and the tensors' bytes. Every part is padded to 8 bytes, so that
-tensors of a frame can be used where they lie.
+tensors of a frame can be used where they lie. The prefix says when an INFER was sent and what a RESULT's execution
+cost; in other frames these are zero.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import msgspec
 import numpy as np
 
 from adapters import errors
+from adapters.executions import Execution
 from adapters.tensors import DataType, Tensor, Tensors, from_bytes, to_bytes
 
-_PREFIX = struct.Struct("<B3xIQQ")
+_PREFIX = struct.Struct("<B3xIQQQ48x")
+_EXECUTION = struct.Struct("<QQQQQ?7x")
+_EXECUTION_AT = _PREFIX.size - _EXECUTION.size
 _ALIGNMENT = 8
 _PADDING = [bytes(n) for n in range(_ALIGNMENT)]
 
@@ -53,13 +57,22 @@ class BrokenFrame(Exception):
     """The peer sent bytes that are no frame: the connection is of no use any more."""
 
 
+_UNTOLD = Execution()
+
+
 class Frame(msgspec.Struct, frozen=True):
-    """One frame as received; `head` and `body` are views of the received bytes."""
+    """One frame as received; `head` and `body` are views of the received bytes.
+
+    `sent_ns` is when an INFER frame was sent, by the machine's monotonic clock; `execution` is what a RESULT frame
+    says that it cost.
+    """
 
     kind: Kind
     id: int
     head: memoryview
     body: memoryview
+    sent_ns: int = 0
+    execution: Execution = _UNTOLD
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of an INFER or RESULT frame, as read-only views where alignment allows.
@@ -97,8 +110,11 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
 }
 
 
-def tensors_frame(kind: Kind, request_id: int, tensors: Tensors) -> list[bytes | memoryview]:
-    """An INFER or RESULT frame, as parts to be written one after the other."""
+def tensors_frame(kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 0) -> list[bytes | memoryview]:
+    """An INFER or RESULT frame, as parts to be written one after the other.
+
+    `sent_ns` is the moment by the monotonic clock, which all processes of a machine share.
+    """
     heads: list[tuple[str, str, tuple[int, ...], int]] = []
     body: list[bytes | memoryview] = []
     body_bytes = 0
@@ -111,21 +127,36 @@ def tensors_frame(kind: Kind, request_id: int, tensors: Tensors) -> list[bytes |
         if padding:
             body.append(_PADDING[padding])
         body_bytes += length + padding
-    return [_head(kind, request_id, _encode(heads), body_bytes), *body]
+    head = _encode(heads)
+    return [_PREFIX.pack(kind, len(head), request_id, body_bytes, sent_ns), _padded(head), *body]
+
+
+def stamp(frame: list[bytes | memoryview], execution: Execution) -> None:
+    """Write into a RESULT frame what its execution cost: that is known only once every frame of a batch is encoded."""
+    costs = _EXECUTION.pack(
+        execution.queue_ns,
+        execution.input_ns,
+        execution.run_ns,
+        execution.output_ns,
+        execution.batch_rows,
+        execution.first,
+    )
+    frame[0] = b"".join((frame[0][:_EXECUTION_AT], costs))
 
 
 def cancel_frame(request_id: int) -> bytes:
     """A CANCEL frame for a request that nobody waits for any more."""
-    return _head(Kind.CANCEL, request_id, b"", 0)
+    return _PREFIX.pack(Kind.CANCEL, 0, request_id, 0, 0)
 
 
 def error_frame(request_id: int, error: errors.ServingError) -> bytes:
     """An ERROR frame: the error's class and text."""
-    return _head(Kind.ERROR, request_id, _encode((type(error).__name__, str(error))), 0)
+    head = _encode((type(error).__name__, str(error)))
+    return _PREFIX.pack(Kind.ERROR, len(head), request_id, 0, 0) + _padded(head)
 
 
-def _head(kind: Kind, request_id: int, head: bytes, body_bytes: int) -> bytes:
-    return _PREFIX.pack(kind, len(head), request_id, body_bytes) + head + _PADDING[-len(head) % _ALIGNMENT]
+def _padded(head: bytes) -> bytes:
+    return head + _PADDING[-len(head) % _ALIGNMENT]
 
 
 class FrameReader:
@@ -188,7 +219,7 @@ def _room(size_bytes: int) -> memoryview:
 
 
 def _frame_bytes(view: memoryview) -> int:
-    _, head_bytes, _, body_bytes = _PREFIX.unpack_from(view)
+    _, head_bytes, _, body_bytes, _ = _PREFIX.unpack_from(view)
     length: int = _PREFIX.size + head_bytes + -head_bytes % _ALIGNMENT + body_bytes
     if length > MAX_FRAME_BYTES:
         raise BrokenFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are taken")
@@ -197,7 +228,7 @@ def _frame_bytes(view: memoryview) -> int:
 
 def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     """The frame that begins at `start` and where the next one does; None while it is not all there."""
-    kind, head_bytes, request_id, body_bytes = _PREFIX.unpack_from(view, start)
+    kind, head_bytes, request_id, body_bytes, sent_ns = _PREFIX.unpack_from(view, start)
     head = start + _PREFIX.size
     head_end = head + head_bytes
     body = head_end + -head_bytes % _ALIGNMENT
@@ -208,4 +239,6 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
         return None, start
     if kind not in _KINDS:
         raise BrokenFrame(f"unknown kind of frame {kind}")
-    return Frame(_KINDS[kind], request_id, view[head:head_end], view[body:end]), end
+    known = _KINDS[kind]
+    told = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT)) if known is Kind.RESULT else _UNTOLD
+    return Frame(known, request_id, view[head:head_end], view[body:end], sent_ns, told), end

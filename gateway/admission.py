@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from adapters.base import Servable
 from adapters.tensors import Tensors
 from gateway.errors import Overloaded
 
 _RETRY_AFTER_S = 1.0
+
+T = TypeVar("T")
 
 
 class ConcurrencyLimit:
@@ -32,6 +36,17 @@ class ConcurrencyLimit:
             self._in_flight += 1
         try:
             return await self._servable.infer(inputs)
+        finally:
+            self._pass_on()
+
+    async def let_through(self, act: Callable[[Servable], Awaitable[T]]) -> T:
+        """Do what only this kind of servable can, under the same limits; raises Overloaded as `infer` does."""
+        if self._in_flight >= self._max_in_flight:
+            await self._turn()
+        else:
+            self._in_flight += 1
+        try:
+            return await act(self._servable)
         finally:
             self._pass_on()
 

@@ -17,13 +17,15 @@ import uvicorn
 from adapters.base import Endpoint
 from adapters.connect import connect
 from gateway.api import app as inference_app
+from gateway.api.dialect import App
 from gateway.api.http import HttpProtocol
-from gateway.api.inference import App
 from gateway.backends import FOLDERS, build_adapters
 from gateway.config import Settings
 from gateway.control import app as control_app
 from gateway.controlplane import ControlPlane, Record
 from gateway.dataplane import DataPlane
+from gateway.grpc_api import open_inference
+from gateway.grpc_api.server import GrpcServer
 from gateway.plans import Planner
 from gateway.registry import Registry
 from gateway.warmup import WarmUp
@@ -58,6 +60,11 @@ class Gateway:
         ]
         self._folder = _private_folder()
         self.registry = Registry(connect, settings.drain_timeout_s)
+        self._dataplane = DataPlane(self.registry)
+        self._grpc = GrpcServer(
+            self.registry, open_inference.services(self._dataplane), max_message_bytes=settings.max_body_bytes
+        )
+        self._grpc_port = self._bind_grpc()
         adapters = build_adapters(settings, self._folder, self._on_death)
         self.control = ControlPlane(
             settings.repository.absolute(),
@@ -80,6 +87,20 @@ class Gateway:
         """Where the control API answers."""
         return _url(self._sockets[1])
 
+    @property
+    def grpc_address(self) -> str:
+        """Where the inference API answers gRPC."""
+        return _address(self._settings.host, self._grpc_port)
+
+    def _bind_grpc(self) -> int:
+        # gRPC says no more of a port that is taken than that it is; a socket of our own says why.
+        settings = self._settings
+        listen(settings.host, settings.grpc_port, "grpc_port").close()
+        try:
+            return self._grpc.bind(settings.host, settings.grpc_port)
+        except RuntimeError as error:
+            raise PortTaken(f"grpc_port: cannot listen on {settings.host} port {settings.grpc_port}: {error}") from None
+
     def _on_death(self, endpoint: Endpoint, reason: str) -> None:
         self.control.on_death(endpoint, reason)  # which is made after its adapters
 
@@ -93,13 +114,13 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        dataplane = DataPlane(self.registry)
-        inference = self._server(inference_app.build(dataplane, self._settings.max_body_bytes))
+        inference = self._server(inference_app.build(self._dataplane, self._settings.max_body_bytes))
         control = self._server(control_app.build(self.control, self.registry))
         servers = [
             asyncio.create_task(server.serve(sockets=[bound]), name="http server")
             for server, bound in zip((inference, control), self._sockets, strict=True)
         ]
+        await self._grpc.start()
         watching = asyncio.create_task(self.control.run(), name="control plane")
         stopping = asyncio.create_task(self._stop.wait())
         try:
@@ -107,7 +128,7 @@ class Gateway:
             _log.info("stopping: no new requests are taken, %s", "running ones are answered")
         finally:
             inference.should_exit = True
-            await asyncio.wait(servers[:1])
+            await asyncio.gather(asyncio.wait(servers[:1]), self._grpc.stop(self._settings.drain_timeout_s))
             watching.cancel()
             await self.control.stop()
             await self.registry.close()
@@ -156,7 +177,11 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
 
 def _url(bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{_address(host, port)}"
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _private_folder() -> Path:

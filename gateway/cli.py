@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def serve(
     repository: Annotated[Path | None, typer.Argument(help="Folder of models [default: model_repo]")] = None,
     host: Annotated[str | None, typer.Option(help="Address of the inference API [default: 127.0.0.1]")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of the inference API [default: 8000]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port of the inference gRPC API [default: 8001]")] = None,
     control_host: Annotated[str | None, typer.Option(help="Address of the control API [default: 127.0.0.1]")] = None,
     control_port: Annotated[int | None, typer.Option(help="Port of the control API [default: 8002]")] = None,
     allow_code: Annotated[
@@ -50,6 +52,10 @@ def serve(
 
     Every setting can also stand in ./torii.toml or in a variable: http_port is TORII_HTTP_PORT.
     """
+    # gRPC's handlers for fork would only get in the way: what is forked here becomes another program at once. It reads
+    # these when it is imported.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from gateway.serve import serve_forever
 
     try:
@@ -57,6 +63,7 @@ def serve(
             repository=repository,
             host=host,
             http_port=http_port,
+            grpc_port=grpc_port,
             control_host=control_host,
             control_port=control_port,
             allow_code=allow_code,

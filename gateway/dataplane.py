@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from time import perf_counter_ns
+from typing import TypeVar
+
+from adapters.base import Servable
 from adapters.errors import DeadlineExceeded
+from adapters.tensors import Signature, Tensors
 from gateway.deadline import Deadline
 from gateway.registry import Lease, Registry
 from gateway.types import InferRequest, InferResponse, Target
+
+T = TypeVar("T")
 
 
 class DataPlane:
@@ -27,16 +35,44 @@ class DataPlane:
             signature.check(request.inputs)
             if request.outputs is not None:
                 signature.check_outputs(request.outputs)
-            limit_ms = lease.limits.timeout_ms
-            timeout_ms = limit_ms if request.timeout_ms is None else min(limit_ms, request.timeout_ms)
+            began_ns = perf_counter_ns()
+            timeout_s = _timeout_s(lease, request.timeout_ms)
             try:
-                with Deadline(timeout_ms / 1000):
+                with Deadline(timeout_s):
                     outputs = await lease.servable.infer(request.inputs)
             except TimeoutError as error:
-                raise DeadlineExceeded(f"{lease.deployment} took longer than {timeout_ms:g} ms") from error
+                lease.statistics.failed(perf_counter_ns() - began_ns)
+                raise _late(lease, timeout_s) from error
+            except BaseException:
+                lease.statistics.failed(perf_counter_ns() - began_ns)
+                raise
+            lease.statistics.succeeded(_rows(signature, request.inputs), perf_counter_ns() - began_ns)
             if request.outputs is not None:
                 outputs = {name: outputs[name] for name in request.outputs}
             return InferResponse(request.id, lease.deployment, lease.endpoint.runtime, outputs)
+
+    async def relay(self, lease: Lease, act: Callable[[Servable], Awaitable[T]], timeout_ms: float | None = None) -> T:
+        """Have a deployment do what only its kind of servable can, under its limits and deadline; counts one row.
+
+        `lease` comes from `resolve`, with nothing awaited since.
+
+        Raises:
+            ServingError: as `infer` does.
+        """
+        with lease:
+            began_ns = perf_counter_ns()
+            timeout_s = _timeout_s(lease, timeout_ms)
+            try:
+                with Deadline(timeout_s):
+                    result = await lease.servable.let_through(act)
+            except TimeoutError as error:
+                lease.statistics.failed(perf_counter_ns() - began_ns)
+                raise _late(lease, timeout_s) from error
+            except BaseException:
+                lease.statistics.failed(perf_counter_ns() - began_ns)
+                raise
+            lease.statistics.succeeded(1, perf_counter_ns() - began_ns)
+            return result
 
     def resolve(self, target: Target) -> Lease:
         """The deployment that would answer a target now, for its metadata; raises as `infer` does."""
@@ -46,3 +82,20 @@ class DataPlane:
     def registry(self) -> Registry:
         """The table of models."""
         return self._registry
+
+
+def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
+    limit_ms = lease.limits.timeout_ms
+    return (limit_ms if asked_ms is None else min(limit_ms, asked_ms)) / 1000
+
+
+def _late(lease: Lease, timeout_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{lease.deployment} took longer than {timeout_s * 1000:g} ms")
+
+
+def _rows(signature: Signature, inputs: Tensors) -> int:
+    """How many rows a request has; one where the model's first axis is not free."""
+    if not signature.inputs:
+        return 1
+    spec = signature.inputs[0]
+    return inputs[spec.name].shape[0] if spec.shape and spec.shape[0] is None else 1

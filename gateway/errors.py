@@ -21,3 +21,11 @@ class Overloaded(ServingError):
 
 class RequestTooLarge(ServingError):
     """The request's body is over the server's limit."""
+
+
+class NotAllowed(ServingError):
+    """The server's settings do not allow it; the text names the setting."""
+
+
+class Unsupported(ServingError):
+    """The protocol has it, but nothing here, or not this deployment's backend, can do it."""

@@ -14,6 +14,7 @@ from adapters.base import Endpoint, Servable
 from gateway.admission import ConcurrencyLimit
 from gateway.errors import VersionNotReady
 from gateway.routing import choose
+from gateway.statistics import Statistics, StatisticsSnapshot
 from gateway.types import Deployment, Limits, ModelTable, State, Target
 
 _log = logging.getLogger(__name__)
@@ -25,13 +26,15 @@ Connect: TypeAlias = Callable[[Endpoint], Awaitable[Servable]]
 class Lease(AbstractContextManager["Lease"]):
     """A deployment in use: it is not unloaded before every lease on it has ended.
 
-    One object for each published endpoint, entered once by each request.
+    One object for each published endpoint, entered once by each request. `statistics` are the deployment's: what
+    replaces this endpoint has the same.
     """
 
     deployment: Deployment
     endpoint: Endpoint
     limits: Limits
-    servable: Servable
+    servable: ConcurrencyLimit
+    statistics: Statistics
     _users: int = 0
     _retired: bool = False
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +67,7 @@ class Registry:
         self._leases: dict[Deployment, Lease] = {}
         self._replaced: list[Lease] = []
         self._routes: dict[Target, Deployment] = {}
+        self._statistics: dict[Deployment, Statistics] = {}
         self._ready = asyncio.Event()
         self._stopping = False
 
@@ -105,9 +109,15 @@ class Registry:
         """Replace the tables. What they call READY has been published before."""
         self._tables = tables
         self._routes.clear()
-        standings = (standing for table in tables.values() for standing in table.standings.values())
-        if not any(standing.state in (State.FOUND, State.LOADING) for standing in standings):
+        standings = {each: standing for table in tables.values() for each, standing in table.standings.items()}
+        if not any(standing.state in (State.FOUND, State.LOADING) for standing in standings.values()):
             self._ready.set()
+        for gone in self._statistics.keys() - standings.keys() - self._leases.keys():
+            del self._statistics[gone]
+
+    def statistics(self) -> dict[Deployment, StatisticsSnapshot]:
+        """What each deployment has done since it was first published, restarts and reloads included."""
+        return {deployment: each.snapshot() for deployment, each in self._statistics.items()}
 
     async def publish(self, deployment: Deployment, endpoint: Endpoint, limits: Limits) -> None:
         """Connect to an endpoint and give it all further requests for its deployment.
@@ -121,7 +131,9 @@ class Registry:
         limited = ConcurrencyLimit(servable, limits.max_in_flight, limits.max_queue)
         if replaced := self._leases.get(deployment):
             self._replaced.append(replaced)
-        self._leases[deployment] = Lease(deployment, endpoint, limits, limited)
+        statistics = self._statistics.setdefault(deployment, Statistics())
+        statistics.follow(servable)
+        self._leases[deployment] = Lease(deployment, endpoint, limits, limited, statistics)
 
     async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
         """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import time
 
 import uvloop
@@ -36,9 +35,6 @@ def serve_forever(settings: Settings, console: Console) -> None:
             f"repository: {settings.repository} is no folder; give one with `torii serve FOLDER`, or make it"
         )
     configure(settings.log_level)
-    # gRPC's handlers for fork would only get in the way: what is forked here becomes another program at once.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, console))
 

@@ -21,6 +21,7 @@ _MODULES = (
     "__init__.py",
     "cores.py",
     "errors.py",
+    "executions.py",
     "tensors.py",
     "wire.py",
     "torchserve/__init__.py",

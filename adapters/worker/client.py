@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from time import monotonic_ns
 from typing import cast
 
 from adapters import wire
 from adapters.base import Endpoint
 from adapters.errors import BackendDied, BackendUnavailable
+from adapters.executions import Executions
 from adapters.tensors import Tensor, Tensors
 
 
 class WorkerClient(asyncio.Protocol):
-    """A Servable over a worker's Unix socket."""
+    """A Servable over a worker's Unix socket; `executions` sums up what its answers say that they cost."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.signature = endpoint.signature
+        self.executions = Executions()
         self._loop = asyncio.get_running_loop()
         self._reader = wire.FrameReader()
         self._ids = itertools.count(1)
@@ -41,7 +44,7 @@ class WorkerClient(asyncio.Protocol):
         request_id = next(self._ids)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
-        self._send(wire.tensors_frame(wire.Kind.INFER, request_id, inputs))
+        self._send(wire.tensors_frame(wire.Kind.INFER, request_id, inputs, monotonic_ns()))
         try:
             return await future
         except asyncio.CancelledError:
@@ -85,12 +88,14 @@ class WorkerClient(asyncio.Protocol):
 
     def _answer(self, frame: wire.Frame) -> None:
         future = self._waiting.get(frame.id)
-        if future is None or future.done():
-            return
+        answered = future is not None and not future.done()
+        if future is not None and answered:
+            if frame.kind is wire.Kind.RESULT:
+                future.set_result(frame.tensors())
+            else:
+                future.set_exception(frame.error())
         if frame.kind is wire.Kind.RESULT:
-            future.set_result(frame.tensors())
-        else:
-            future.set_exception(frame.error())
+            self.executions.add(frame.execution, answered)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop: whatever still waits will not be answered."""

@@ -9,12 +9,14 @@ import contextlib
 import logging
 import select
 import socket
+import time
 from collections.abc import Iterator
 
 from adapters import wire
 from adapters.base import Session
 from adapters.batching import BatchQueue, Call, gather, scatter
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
+from adapters.executions import Execution
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class Worker:
 
     def _take(self, peer: Peer, frame: wire.Frame) -> None:
         if frame.kind is wire.Kind.INFER:
-            self._queue.add(Call((peer, frame.id), frame.tensors()))
+            self._queue.add(Call((peer, frame.id), frame.tensors(), frame.sent_ns))
         elif frame.kind is wire.Kind.CANCEL:
             self._queue.cancel((peer, frame.id))
 
@@ -151,21 +153,32 @@ class Worker:
 
 def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]]:
     """Run a batch; gives the frame that answers each call. Raises InvalidInput or InferenceFailed."""
+    taken_ns = time.monotonic_ns()
     try:
-        outputs = session.run(gather(batch))
+        inputs = gather(batch)
+        gathered_ns = time.monotonic_ns()
+        outputs = session.run(inputs)
     except InvalidInput:
         raise
     except Exception as error:  # whatever a model throws is that model's failure
         _log.exception("the model failed")
         raise InferenceFailed(f"the model failed: {first_line(error)}") from error
+    ran_ns = time.monotonic_ns()
     answers = scatter(outputs, batch)
     try:
-        return [
+        frames = [
             wire.tensors_frame(wire.Kind.RESULT, call.token[1], answer)  # type: ignore[index]
             for call, answer in zip(batch, answers, strict=True)
         ]
     except Exception as error:
         raise InferenceFailed(f"the model's answer cannot be sent: {first_line(error)}") from error
+    spent_ns = gathered_ns - taken_ns, ran_ns - gathered_ns, time.monotonic_ns() - ran_ns
+    rows = sum(session.signature.rows(call.inputs) for call in batch)
+    for call, frame in zip(batch, frames, strict=True):
+        # The wait begins where the call was sent: it lies in the socket, unread, while another batch runs.
+        queue_ns = max(0, taken_ns - call.sent_ns)
+        wire.stamp(frame, Execution(queue_ns, *spent_ns, rows, call is batch[0]))
+    return frames
 
 
 def first_line(error: Exception) -> str:

@@ -17,6 +17,8 @@ class Parameters(BaseModel):
     model_config = {"extra": "allow"}
 
     timeout: int | None = Field(None, ge=0, description="microseconds that the request may take; 0 is none")
+    priority: int | None = Field(None, ge=0, description="0 is the default, 1 the highest")
+    binary_data_output: bool | None = Field(None, description="give outputs as bytes behind the JSON")
     non_finite: Literal["string"] | None = Field(
         None, description='take and give NaN and infinities as "NaN", "Infinity", "-Infinity"'
     )
@@ -28,7 +30,9 @@ class InputTensor(BaseModel):
     name: str
     shape: list[int] = Field(description="sizes, the batch axis first")
     datatype: DataType
-    data: list[Any] = Field(description="flat or nested, in row-major order")
+    data: list[Any] | None = Field(
+        None, description="flat or nested, in row-major order; else `parameters.binary_data_size` bytes follow the JSON"
+    )
     parameters: dict[str, Any] | None = None
 
 
@@ -92,6 +96,53 @@ class ModelMetadata(BaseModel):
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
     parameters: dict[str, Any]
+
+
+class Duration(BaseModel):
+    """How often, and for how long in all."""
+
+    count: int
+    ns: int
+
+
+class BatchStatistics(BaseModel):
+    """Executions of one size."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class InferenceStatistics(BaseModel):
+    """Requests, and where their time went."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration
+    cache_miss: Duration
+
+
+class ModelStatistics(BaseModel):
+    """One version. A request of 64 rows counts 64 inferences and one success."""
+
+    name: str
+    version: str
+    last_inference: int = Field(description="when the last answer was given, in milliseconds since 1970")
+    inference_count: int = Field(description="rows that were answered")
+    execution_count: int = Field(description="batches that ran")
+    inference_stats: InferenceStatistics
+    batch_stats: list[BatchStatistics]
+
+
+class Statistics(BaseModel):
+    """Triton's statistics extension."""
+
+    model_stats: list[ModelStatistics]
 
 
 class ServerMetadata(BaseModel):

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
 from adapters import errors as floor
 from adapters.errors import InvalidInput, ServingError
-from adapters.tensors import DataType, Signature, Tensor, datatype_named
+from adapters.tensors import DataType, Signature, Tensor, datatype_named, to_bytes
 from gateway import errors
+from gateway.protocols.binary_tensors import Blobs, raw_input, split, wanted_as_binary
+from gateway.protocols.json_counts import check_counts
 from gateway.protocols.json_tensors import read_data, read_shape, write_data
 from gateway.types import InferRequest, InferResponse, Target
 
 STATUS: Mapping[type[ServingError], int] = {
     floor.InvalidInput: 400,
+    errors.NotAllowed: 403,
     errors.ModelNotFound: 404,
     errors.RequestTooLarge: 413,
     errors.Overloaded: 429,
     floor.InferenceFailed: 500,
+    errors.Unsupported: 501,
     floor.BackendUnavailable: 502,
     floor.BackendDied: 502,
     errors.VersionNotReady: 503,
@@ -28,62 +33,76 @@ STATUS: Mapping[type[ServingError], int] = {
 }
 """Every error's HTTP status; a test keeps it complete."""
 
-PLATFORMS = {
-    "onnxruntime": "onnx_onnxv1",
-    "tflite": "tensorflow_tflite",
-    "tfserving": "tensorflow_savedmodel",
-    "torchserve": "pytorch_torchscript",
-}
 _MAX_INPUTS = 1024
-_MAX_CONTAINERS = 1 << 20
-_MAX_VALUES = 1 << 23
 _FLOATS = (DataType.FP16, DataType.FP32, DataType.FP64)
 
 
-def decode_infer(target: Target, body: bytes) -> InferRequest:
-    """A request from the JSON body of `POST …/infer`.
+class Form(msgspec.Struct, frozen=True):
+    """How a caller wants the answer written.
+
+    `binary` is for all outputs but those in `exceptions`; `non_finite` has JSON hold NaN and infinities as strings.
+    """
+
+    non_finite: bool = False
+    binary: bool = False
+    exceptions: Mapping[str, bool] = {}
+
+    def writes_binary(self, output: str) -> bool:
+        """Whether an output is to be sent as bytes."""
+        return self.exceptions.get(output, self.binary)
+
+
+_PLAIN = Form()
+
+
+def decode_infer(target: Target, body: bytes, head_length: bytes | None = None) -> tuple[InferRequest, Form]:
+    """A request from the body of `POST …/infer`; `head_length` is the header Inference-Header-Content-Length.
 
     Raises:
         InvalidInput: names the field, what was expected and what was got.
+        Unsupported: it asks for shared memory or for the classification extension.
     """
+    body, blobs_data = split(body, head_length)
     document = _object(body)
     inputs = document.get("inputs")
     if not isinstance(inputs, list):
         raise InvalidInput(f"inputs: expected a list of tensors, got {_kind(inputs)}")
     if len(inputs) > _MAX_INPUTS:
         raise InvalidInput(f"inputs: expected at most {_MAX_INPUTS} tensors, got {len(inputs)}")
-    # A look at the bytes is far cheaper than one at every value: most requests have no booleans at all.
-    has_booleans = b"true" in body or b"false" in body
     parameters = _parameters(document, "parameters")
     non_finite = asks_non_finite(parameters)
+    blobs = Blobs(blobs_data)
     tensors: dict[str, Tensor] = {}
     for index, tensor in enumerate(inputs):
-        name, array = _input(tensor, index, has_booleans, non_finite)
+        name, array = _input(tensor, index, blobs, non_finite)
         if name in tensors:
             raise InvalidInput(f"inputs: '{name:.80}' is there twice")
         tensors[name] = array
+    blobs.finish()
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInput(f"id: expected a string, got {_kind(request_id)}")
-    return InferRequest(target, tensors, request_id or None, _requested(document), _timeout_ms(parameters), parameters)
+    outputs, exceptions = _requested(document)
+    binary = bool(wanted_as_binary(parameters, "binary_data_output", "parameters"))
+    form = Form(non_finite, binary, exceptions) if non_finite or binary or exceptions else _PLAIN
+    check_priority(parameters)
+    request = InferRequest(target, tensors, request_id or None, outputs, timeout_ms(parameters), parameters)
+    return request, form
 
 
-def _check_counts(body: bytes) -> None:
-    """Refuse what would take many times its size in memory, or the event loop for seconds, before it is parsed."""
-    containers, values = body.count(b"[") + body.count(b"{"), body.count(b",")
-    if containers > _MAX_CONTAINERS:
-        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} lists and objects, got more; send data flat")
-    if values > _MAX_VALUES:
-        raise InvalidInput(f"body: expected at most {_MAX_VALUES} values, got more; send fewer rows at a time")
-    if body.count(b'"') > 2 * _MAX_CONTAINERS:
-        raise InvalidInput(f"body: expected at most {_MAX_CONTAINERS} strings, got more; send fewer rows at a time")
+def decode_raw_infer(target: Target, body: bytes, signature: Signature) -> tuple[InferRequest, Form]:
+    """A request whose body is nothing but the bytes of a model's only input; its answer is binary too.
+
+    Raises:
+        InvalidInput: the model or the bytes are not made for it.
+    """
+    return InferRequest(target, raw_input(signature, body)), Form(binary=True)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     if not body:
         raise InvalidInput("body: expected a JSON object with 'inputs', got an empty body")
-    if len(body) > _MAX_CONTAINERS:
-        _check_counts(body)
+    check_counts(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -93,46 +112,73 @@ def _object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _input(tensor: Any, index: int, has_booleans: bool, non_finite: bool) -> tuple[str, Tensor]:
+def _input(tensor: Any, index: int, blobs: Blobs, non_finite: bool) -> tuple[str, Tensor]:
     if not isinstance(tensor, dict):
         raise InvalidInput(f"inputs[{index}]: expected an object, got {_kind(tensor)}")
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"inputs[{index}].name: expected a string, got {_kind(name)}")
-    for field in ("shape", "datatype", "data"):
+    for field in ("shape", "datatype"):
         if field not in tensor:
             raise InvalidInput(f"input '{name:.80}': {field} is missing")
     try:
         datatype = datatype_named(tensor["datatype"])
     except InvalidInput as error:
         raise InvalidInput(f"input '{name:.80}': {error}") from None
+    shape = read_shape(tensor["shape"], name[:80])
+    parameters = tensor.get("parameters")
+    if parameters:
+        parameters = _parameters(tensor, "parameters", f"input '{name:.80}': ")
+        if "shared_memory_region" in parameters:
+            raise errors.Unsupported(f"input '{name:.80}': shared memory is not taken; send the bytes as binary data")
+        if "binary_data_size" in parameters:
+            if "data" in tensor:
+                raise InvalidInput(f"input '{name:.80}': expected either data or binary_data_size, got both")
+            return name, blobs.take(parameters["binary_data_size"], datatype, shape, name[:80])
+    if "data" not in tensor:
+        raise InvalidInput(f"input '{name:.80}': data is missing")
     if datatype is DataType.BF16:
         raise InvalidInput(f"input '{name:.80}': BF16 has no JSON form; send it as binary data")
-    shape = read_shape(tensor["shape"], name[:80])
-    return name, read_data(tensor["data"], datatype, shape, name[:80], has_booleans, non_finite and datatype in _FLOATS)
+    return name, read_data(tensor["data"], datatype, shape, name[:80], non_finite=non_finite and datatype in _FLOATS)
 
 
-def _requested(document: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _requested(document: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, Mapping[str, bool]]:
+    """The outputs asked for, None for all, and which of them say how they are to be sent."""
     outputs = document.get("outputs")
     if outputs is None or outputs == []:
-        return None
+        return None, {}
     if not isinstance(outputs, list):
         raise InvalidInput(f"outputs: expected a list of objects, got {_kind(outputs)}")
     names: dict[str, None] = {}
+    exceptions: dict[str, bool] = {}
     for index, output in enumerate(outputs):
         name = output.get("name") if isinstance(output, dict) else None
         if not isinstance(name, str):
             raise InvalidInput(f"outputs[{index}]: expected an object with a name, got {_kind(output)}")
         names[name] = None
-    return tuple(names)
+        if output.get("parameters"):
+            parameters = _parameters(output, "parameters", f"output '{name:.80}': ")
+            check_output_parameters(parameters, name)
+            flag = wanted_as_binary(parameters, "binary_data", f"output '{name:.80}'")
+            if flag is not None:
+                exceptions[name] = flag
+    return tuple(names), exceptions
 
 
-def _parameters(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def check_output_parameters(parameters: Mapping[str, Any], name: str) -> None:
+    """Raises Unsupported for what would change an output's meaning and is not there."""
+    if parameters.get("classification"):
+        raise errors.Unsupported(f"output '{name:.80}': the classification extension is not there; ask for the tensor")
+    if "shared_memory_region" in parameters:
+        raise errors.Unsupported(f"output '{name:.80}': shared memory is not given; ask for binary data")
+
+
+def _parameters(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     parameters = document.get(key)
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise InvalidInput(f"{key}: expected an object, got {_kind(parameters)}")
+        raise InvalidInput(f"{where}{key}: expected an object, got {_kind(parameters)}")
     return parameters
 
 
@@ -144,8 +190,8 @@ def asks_non_finite(parameters: Mapping[str, Any]) -> bool:
     return value is not None
 
 
-def _timeout_ms(parameters: Mapping[str, Any]) -> float | None:
-    """Triton's request parameter `timeout`, in microseconds; 0 is none."""
+def timeout_ms(parameters: Mapping[str, Any]) -> float | None:
+    """Triton's request parameter `timeout`, in microseconds; 0 is none. Raises InvalidInput."""
     timeout_us = parameters.get("timeout")
     if timeout_us is None or timeout_us == 0:
         return None
@@ -154,51 +200,45 @@ def _timeout_ms(parameters: Mapping[str, Any]) -> float | None:
     return timeout_us / 1000
 
 
-def encode_infer(response: InferResponse, non_finite: bool = False) -> bytes:
-    """The JSON body that answers `POST …/infer`; data is flat and row-major.
+def check_priority(parameters: Mapping[str, Any]) -> None:
+    """Triton's request parameter `priority`: 0 is the default, 1 the highest."""
+    priority = parameters.get("priority")
+    if priority is not None and (type(priority) is not int or priority < 0):
+        raise InvalidInput(f"parameters.priority: expected an integer of 0 or more, got {priority!r:.40}")
 
-    `non_finite` writes NaN and infinities as strings.
+
+def encode_infer(response: InferResponse, form: Form = _PLAIN) -> tuple[tuple[bytes | memoryview, ...], int | None]:
+    """The parts of the body that answers `POST …/infer`, and the length of its JSON head where bytes follow it.
+
+    Data is flat and row-major.
 
     Raises:
-        InferenceFailed: an output cannot be written as JSON.
+        InvalidInput: an output cannot be written in the form that was asked for.
     """
     deployment = response.deployment
     body: dict[str, Any] = {"model_name": deployment.model, "model_version": str(deployment.version)}
     if response.id is not None:
         body["id"] = response.id
     body["parameters"] = {"backend": deployment.backend, "runtime": response.runtime, **response.parameters}
-    body["outputs"] = [
-        {
-            "name": name,
-            "datatype": DataType.of(tensor.dtype),
-            "shape": tensor.shape,
-            "data": write_data(tensor, name, non_finite),
-        }
-        for name, tensor in response.outputs.items()
-    ]
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    outputs: list[dict[str, Any]] = []
+    blobs: list[bytes | memoryview] = []
+    for name, tensor in response.outputs.items():
+        output: dict[str, Any] = {"name": name, "datatype": DataType.of(tensor.dtype), "shape": tensor.shape}
+        if form.writes_binary(name):
+            blob = to_bytes(tensor)
+            output["parameters"] = {"binary_data_size": len(blob)}
+            blobs.append(blob)
+        else:
+            output["data"] = write_data(tensor, name, form.non_finite)
+        outputs.append(output)
+    body["outputs"] = outputs
+    head = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return (head, *blobs), len(head) if blobs else None
 
 
 def encode_error(error: ServingError) -> bytes:
     """The JSON body of an error."""
     return orjson.dumps({"error": str(error)})
-
-
-def describe_model(model: str, versions: list[int], backend: str, runtime: str, signature: Signature) -> dict[str, Any]:
-    """The body of `GET /v2/models/{model}`; -1 is any size."""
-    return {
-        "name": model,
-        "versions": [str(version) for version in versions],
-        "platform": PLATFORMS.get(backend, backend),
-        "inputs": [_describe(spec.name, spec.datatype, spec.shape) for spec in signature.inputs],
-        "outputs": [_describe(spec.name, spec.datatype, spec.shape) for spec in signature.outputs],
-        "parameters": {"backend": backend, "runtime": runtime},
-    }
-
-
-def _describe(name: str, datatype: DataType, shape: tuple[int | None, ...] | None) -> dict[str, Any]:
-    sizes = [-1] if shape is None else [-1 if size is None else size for size in shape]
-    return {"name": name, "datatype": datatype, "shape": sizes}
 
 
 def _kind(value: object) -> str:

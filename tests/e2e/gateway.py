@@ -24,11 +24,12 @@ _DATATYPES = {"float32": "FP32", "int64": "INT64", "uint8": "UINT8", "float64": 
 class RunningGateway:
     """`torii serve` over a repository, on free ports of loopback."""
 
-    def __init__(self, process: subprocess.Popen[bytes], repository: Path, ports: tuple[int, int], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], repository: Path, ports: tuple[int, int, int], log: Path) -> None:
         self.process = process
         self.repository = repository
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.control = f"http://127.0.0.1:{ports[1]}"
+        self.grpc = f"127.0.0.1:{ports[2]}"
         self.log = log
         self.client = httpx.Client(timeout=60)
 
@@ -45,14 +46,14 @@ class RunningGateway:
     @classmethod
     def start(cls, repository: Path, **settings: str) -> RunningGateway:
         """Start one; `settings` are TORII_… variables."""
-        ports = free_port(), free_port()
+        ports = free_port(), free_port(), free_port()
         log = Path(tempfile.mkstemp(prefix="torii-test-", suffix=".log")[1])
         environment = {f"TORII_{name}": value for name, value in settings.items()}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "gateway", "serve", str(repository)),
-                    *("--http-port", str(ports[0]), "--control-port", str(ports[1])),
+                    *("--http-port", str(ports[0]), "--control-port", str(ports[1]), "--grpc-port", str(ports[2])),
                 ],
                 env={**os.environ, "TORII_LOG_LEVEL": "debug", **environment},
                 stdin=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ X = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
 
 def decode(**fields: Any) -> InferRequest:
     """A body with one good input, and whatever else."""
-    return decode_infer(TARGET, orjson.dumps({"inputs": [X], **fields}))
+    return decode_infer(TARGET, orjson.dumps({"inputs": [X], **fields}))[0]
 
 
 def with_input(**fields: Any) -> bytes:
@@ -54,7 +54,7 @@ def test_parameters_of_inputs_and_outputs_and_unknown_fields_are_no_hindrance() 
         "parameters": {"custom": [1, {"a": None}]},
         "model_name": "digits",
     }
-    assert decode_infer(TARGET, orjson.dumps(body)).inputs["x"].tolist() == [1.0, 2.0]
+    assert decode_infer(TARGET, orjson.dumps(body))[0].inputs["x"].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_any_tensor_is_read_as_it_stands_there_or_refused(
     parameters = {"non_finite": "string"} if non_finite else {}
     tensor = {"name": "x", "datatype": datatype, "shape": shape, "data": data}
     try:
-        request = decode_infer(TARGET, orjson.dumps({"inputs": [tensor], "parameters": parameters}))
+        request, _ = decode_infer(TARGET, orjson.dumps({"inputs": [tensor], "parameters": parameters}))
     except InvalidInput:
         return
     assert list(request.inputs["x"].shape) == shape
@@ -203,7 +203,7 @@ def test_bodies_that_another_server_of_this_protocol_accepts_are_accepted(test_d
     refused, accepted = [], 0
     for name, body in accepted_bodies(test_data("cases/v2/accepted_bodies.json")):
         try:
-            request = decode_infer(TARGET, body.encode())
+            request, _ = decode_infer(TARGET, body.encode())
         except InvalidInput:
             refused.append(name)
             continue

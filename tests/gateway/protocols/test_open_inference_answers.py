@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 import adapters
 import gateway
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
-from adapters.tensors import DataType, Signature, Tensor, TensorSpec
-from gateway.protocols.open_inference import STATUS, decode_infer, describe_model, encode_error, encode_infer
+from adapters.tensors import DataType, Tensor
+from gateway.protocols.grpc_status import GRPC_STATUS
+from gateway.protocols.open_inference import STATUS, Form, decode_infer, encode_error, encode_infer
 from gateway.types import Deployment, InferResponse, Target
 from tests.strategies import tensors
 
@@ -26,7 +27,9 @@ from tests.strategies import tensors
 def answer(non_finite: bool = False, **outputs: Tensor) -> dict[str, Any]:
     """An answer as the client reads it."""
     response = InferResponse("7", Deployment("digits", 2, "tflite"), "LiteRT 2.1", outputs)
-    body: dict[str, Any] = json.loads(encode_infer(response, non_finite))
+    (head,), length = encode_infer(response, Form(non_finite))
+    assert length is None
+    body: dict[str, Any] = json.loads(head)
     return body
 
 
@@ -46,14 +49,14 @@ def test_an_answer_says_who_gave_it_and_is_flat_and_row_major() -> None:
 
 def test_an_answer_to_a_request_without_an_id_has_none() -> None:
     response = InferResponse(None, Deployment("m", 1, "tflite"), "r", {})
-    assert "id" not in json.loads(encode_infer(response))
+    assert "id" not in json.loads(encode_infer(response)[0][0])
 
 
 @given(tensors([each for each in DataType if each is not DataType.BF16], elements=st.text(max_size=5).map(str.encode)))
 def test_what_is_answered_can_be_sent_as_a_request_again(tensor: Tensor) -> None:
     (output,) = answer(non_finite=True, y=tensor)["outputs"]
     body = orjson.dumps({"inputs": [output], "parameters": {"non_finite": "string"}})
-    back = decode_infer(Target("digits"), body).inputs["y"]
+    back = decode_infer(Target("digits"), body)[0].inputs["y"]
     assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
     if tensor.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
@@ -79,24 +82,9 @@ def test_every_error_has_its_status() -> None:
             if re.fullmatch(r"adapters\.errors|gateway\.\w+|gateway\.(protocols|control)\.\w+", module.name):
                 import_module(module.name)
     ours = {each for each in all_errors() if each.__module__.startswith(("adapters", "gateway"))}
-    assert ours - {ServingError} == set(STATUS)
+    assert ours - {ServingError} == set(STATUS) == set(GRPC_STATUS)
     assert all(400 <= status < 600 for status in STATUS.values())
 
 
 def test_an_error_is_one_line_of_json() -> None:
     assert encode_error(InvalidInput('it is\n"so"')) == b'{"error":"it is\\n\\"so\\""}'
-
-
-def test_a_model_is_described_with_minus_one_for_any_size() -> None:
-    signature = Signature(
-        (TensorSpec("x", DataType.FP32, (None, 8, 8)),),
-        (TensorSpec("a", DataType.BYTES, None), TensorSpec("b", DataType.BF16, ())),
-    )
-    assert describe_model("digits", [1, 2], "onnxruntime", "onnxruntime 1.32", signature) == {
-        "name": "digits",
-        "versions": ["1", "2"],
-        "platform": "onnx_onnxv1",
-        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 8, 8]}],
-        "outputs": [{"name": "a", "datatype": "BYTES", "shape": [-1]}, {"name": "b", "datatype": "BF16", "shape": []}],
-        "parameters": {"backend": "onnxruntime", "runtime": "onnxruntime 1.32"},
-    }

@@ -25,7 +25,7 @@ def takes(*inputs: tuple[str, str, list[int]]) -> dict[str, Any]:
 
 def sent(file: Path, metadata: dict[str, Any]) -> dict[str, Tensor]:
     """What the server reads of the body."""
-    return dict(decode_infer(Target("m"), orjson.dumps(request_body(file, metadata))).inputs)
+    return dict(decode_infer(Target("m"), orjson.dumps(request_body(file, metadata)))[0].inputs)
 
 
 @pytest.fixture

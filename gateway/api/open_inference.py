@@ -1,0 +1,61 @@
+"""V2 inference over HTTP: `POST /v2/models/{model}[/versions/{version}]/infer`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from adapters.errors import InvalidInput, ServingError
+from gateway.api.dialect import BINARY, Answer, HttpRequest, segments
+from gateway.dataplane import DataPlane
+from gateway.protocols.binary_tensors import HEADER
+from gateway.protocols.open_inference import STATUS, decode_infer, decode_raw_infer, encode_error, encode_infer
+from gateway.types import Target
+
+_PREFIX = b"/v2/models/"
+_SUFFIX = b"/infer"
+
+
+class OpenInferenceHttp:
+    """The dialect of V2's inference route; V2's other routes are FastAPI's."""
+
+    status = STATUS
+
+    def __init__(self, dataplane: DataPlane) -> None:
+        self._dataplane = dataplane
+
+    def claims(self, method: str, path: bytes) -> bool:
+        """See Dialect.claims."""
+        return method == "POST" and path.startswith(_PREFIX) and path.endswith(_SUFFIX)
+
+    async def answer(self, request: HttpRequest) -> Answer:
+        """See Dialect.answer."""
+        target = _target(request.path)
+        head_length = request.headers.get(HEADER)
+        if head_length == b"0":
+            signature = self._dataplane.resolve(target).endpoint.signature
+            infer, form = decode_raw_infer(target, request.body, signature)
+        else:
+            infer, form = decode_infer(target, request.body, head_length)
+        response = await self._dataplane.infer(infer)
+        parts, head_bytes = encode_infer(response, form)
+        if head_bytes is None:
+            return Answer(parts, served_by=response.deployment)
+        headers = (BINARY, (HEADER, b"%d" % head_bytes))
+        return Answer(parts, headers=headers, served_by=response.deployment)
+
+    def error_body(self, status: int, error: ServingError) -> bytes:
+        """See Dialect.error_body."""
+        return encode_error(error)
+
+
+@lru_cache(maxsize=1024)
+def _target(path: bytes) -> Target:
+    """The target of `/v2/models/{model}[/versions/{version}]/infer`."""
+    match segments(path):
+        case ("v2", "models", model, "infer"):
+            return Target.parse(model)
+        case ("v2", "models", model, "versions", version, "infer"):
+            return Target.parse(model, version)
+    raise InvalidInput(
+        f"path {path[:200]!r}: expected /v2/models/MODEL/infer or /v2/models/MODEL/versions/VERSION/infer"
+    )

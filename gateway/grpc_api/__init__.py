@@ -1,0 +1,1 @@
+"""The inference API over gRPC: every protocol's services on one port."""
