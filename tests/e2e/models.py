@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from adapters.tensors import DataType
+
 
 def add_model(constant: float) -> bytes:
     """y = x + constant; x and y FP32 [batch, 2]."""
@@ -75,11 +77,38 @@ def divide_model() -> bytes:
     return _bytes(graph)
 
 
+_ELEMENTS = {
+    DataType.BOOL: TensorProto.BOOL, DataType.UINT8: TensorProto.UINT8, DataType.UINT16: TensorProto.UINT16,
+    DataType.UINT32: TensorProto.UINT32, DataType.UINT64: TensorProto.UINT64, DataType.INT8: TensorProto.INT8,
+    DataType.INT16: TensorProto.INT16, DataType.INT32: TensorProto.INT32, DataType.INT64: TensorProto.INT64,
+    DataType.FP16: TensorProto.FLOAT16, DataType.FP32: TensorProto.FLOAT, DataType.FP64: TensorProto.DOUBLE,
+    DataType.BF16: TensorProto.BFLOAT16, DataType.BYTES: TensorProto.STRING,
+}  # fmt: skip
+
+
+def echo_model(datatype: DataType) -> bytes:
+    """y = x, of one datatype and any shape."""
+    element = _ELEMENTS[datatype]
+    tensors = [helper.make_tensor_value_info(name, element, None) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "echo", tensors[:1], tensors[1:])
+    return _model(graph).SerializeToString()  # the checker wants a shape, which the format leaves open
+
+
+def publish_echoes(repository: Path) -> None:
+    """An echo model for every datatype: `echo-fp32`, `echo-bytes`, …"""
+    for datatype in DataType:
+        publish(repository, f"echo-{datatype.lower()}", 1, {"model.onnx": echo_model(datatype)})
+
+
 def _bytes(graph: onnx.GraphProto) -> bytes:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = _model(graph)
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 def publish(repository: Path, model: str, version: int, files: dict[str, bytes]) -> Path:
