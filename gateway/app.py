@@ -22,12 +22,17 @@ from gateway.api.http import HttpProtocol
 from gateway.backends import FOLDERS, build_adapters
 from gateway.config import Settings
 from gateway.control import app as control_app
-from gateway.controlplane import ControlPlane, Record
+from gateway.controlplane import ControlPlane
 from gateway.dataplane import DataPlane
 from gateway.grpc_api import open_inference
 from gateway.grpc_api.server import GrpcServer
+from gateway.labels import Labels
+from gateway.lifecycle import Record
+from gateway.modelaccess import LookOnly, ModelAccess
+from gateway.modelcontrol import ModelControl
 from gateway.plans import Planner
 from gateway.registry import Registry
+from gateway.uploads import Uploads
 from gateway.warmup import WarmUp
 
 _log = logging.getLogger(__name__)
@@ -58,13 +63,11 @@ class Gateway:
             listen(settings.host, settings.http_port, "http_port"),
             listen(settings.control_host, settings.control_port, "control_port"),
         ]
+        # gRPC binds by itself, later, and says no more of a port that is taken than that it is.
+        listen(settings.host, settings.grpc_port, "grpc_port").close()
         self._folder = _private_folder()
         self.registry = Registry(connect, settings.drain_timeout_s)
         self._dataplane = DataPlane(self.registry)
-        self._grpc = GrpcServer(
-            self.registry, open_inference.services(self._dataplane), max_message_bytes=settings.max_body_bytes
-        )
-        self._grpc_port = self._bind_grpc()
         adapters = build_adapters(settings, self._folder, self._on_death)
         self.control = ControlPlane(
             settings.repository.absolute(),
@@ -76,6 +79,18 @@ class Gateway:
             warm_up=WarmUp(connect),
             on_change=on_change,
         )
+        self.labels = Labels(self.control)
+        self.models = ModelControl(
+            self.control,
+            Uploads(self._folder / "uploads"),
+            allow_upload=settings.model_upload,
+            max_upload_bytes=settings.max_body_bytes,
+            load_timeout_s=settings.load_timeout_s,
+        )
+        self._access: ModelAccess = self.models if settings.model_control else LookOnly(self.models)
+        services = [*open_inference.services(self._dataplane, self._access)]
+        self._grpc = GrpcServer(self.registry, services, max_message_bytes=settings.max_body_bytes)
+        self._grpc_port = self._bind_grpc()
 
     @property
     def inference_url(self) -> str:
@@ -93,9 +108,7 @@ class Gateway:
         return _address(self._settings.host, self._grpc_port)
 
     def _bind_grpc(self) -> int:
-        # gRPC says no more of a port that is taken than that it is; a socket of our own says why.
         settings = self._settings
-        listen(settings.host, settings.grpc_port, "grpc_port").close()
         try:
             return self._grpc.bind(settings.host, settings.grpc_port)
         except RuntimeError as error:
@@ -114,8 +127,10 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        inference = self._server(inference_app.build(self._dataplane, self._settings.max_body_bytes))
-        control = self._server(control_app.build(self.control, self.registry))
+        inference = self._server(inference_app.build(self._dataplane, self._access, self._settings.max_body_bytes))
+        control = self._server(
+            control_app.build(self.control, self.registry, self.labels, self.models, self._settings.max_body_bytes)
+        )
         servers = [
             asyncio.create_task(server.serve(sockets=[bound]), name="http server")
             for server, bound in zip((inference, control), self._sockets, strict=True)

@@ -14,12 +14,14 @@ from adapters.errors import ServingError
 from gateway.api import open_inference_routes
 from gateway.api.dialect import App, Dialect
 from gateway.api.endpoint import DialectEndpoint
+from gateway.api.model_repository import ModelRepositoryHttp
 from gateway.api.open_inference import OpenInferenceHttp
 from gateway.dataplane import DataPlane
+from gateway.modelaccess import ModelAccess
 from gateway.protocols.open_inference import STATUS
 
 
-def build(dataplane: DataPlane, max_body_bytes: int) -> App:
+def build(dataplane: DataPlane, models: ModelAccess, max_body_bytes: int) -> App:
     """The ASGI app of the inference port."""
     app = FastAPIOffline(
         title="Torii inference API",
@@ -34,7 +36,7 @@ def build(dataplane: DataPlane, max_body_bytes: int) -> App:
 
     open_inference_routes.add(app, dataplane)
     _add_errors(app)
-    dialects: list[Dialect] = [OpenInferenceHttp(dataplane)]
+    dialects: list[Dialect] = [OpenInferenceHttp(dataplane), ModelRepositoryHttp(models)]
     return DialectEndpoint(dialects, max_body_bytes, app)
 
 

@@ -145,6 +145,27 @@ class Statistics(BaseModel):
     model_stats: list[ModelStatistics]
 
 
+class IndexRequest(BaseModel):
+    """What to list."""
+
+    ready: bool = Field(False, description="only what is ready")
+
+
+class IndexEntry(BaseModel):
+    """A version in the repository."""
+
+    name: str
+    version: str | None = None
+    state: Literal["UNKNOWN", "READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
+    reason: str
+
+
+class LoadRequest(BaseModel):
+    """Parameters of a load or unload, as Triton has them."""
+
+    parameters: dict[str, Any] | None = None
+
+
 class ServerMetadata(BaseModel):
     """The server."""
 
@@ -169,10 +190,12 @@ class ModelReady(BaseModel):
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The request is malformed, or its tensors do not fit the model"},
+    403: {"model": ErrorBody, "description": "The server's settings do not allow it on this port"},
     404: {"model": ErrorBody, "description": "No such model, version or backend; the text says what there is"},
     413: {"model": ErrorBody, "description": "The body is over the server's limit"},
     429: {"model": ErrorBody, "description": "Too many requests wait already; Retry-After says when to come again"},
     500: {"model": ErrorBody, "description": "The model failed"},
+    501: {"model": ErrorBody, "description": "The protocol has it, but this server or backend has not"},
     502: {"model": ErrorBody, "description": "The process that runs the model died; it is being restarted"},
     503: {"model": ErrorBody, "description": "The version is there but not ready; the text says why"},
     504: {"model": ErrorBody, "description": "The answer took longer than allowed"},

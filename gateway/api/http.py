@@ -10,6 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 CONNECTION = "torii.connection"
 _MAX_HEAD_BYTES = 1 << 16
+_JOINED_BYTES = 1 << 16
+"""Above this, joining the parts of an answer costs more than sending them one by one."""
+
 _FIRST_REQUEST_S = 30.0
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 76\r\n"
@@ -38,7 +41,12 @@ class JoinedWrites:
     def flush(self) -> None:
         """Send what was written."""
         if self._unsent and not self._transport.is_closing():
-            self._transport.write(b"".join(self._unsent))
+            if len(self._unsent) == 1:
+                self._transport.write(self._unsent[0])
+            elif sum(map(len, self._unsent)) <= _JOINED_BYTES:
+                self._transport.write(b"".join(self._unsent))
+            else:
+                self._transport.writelines(self._unsent)
         self._unsent.clear()
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ def add(app: FastAPI, dataplane: DataPlane) -> None:
     _add_readiness(app, dataplane)
     _add_metadata(app, dataplane)
     _add_inference(app)
+    _add_repository(app)
 
 
 def _add_health(app: FastAPI, dataplane: DataPlane) -> None:
@@ -119,6 +120,26 @@ def _add_metadata(app: FastAPI, dataplane: DataPlane) -> None:
         """A version, in the words of Triton's model configuration."""
         lease, _ = find(model, version)
         return configure_model(model, [lease.deployment.version], lease.endpoint)
+
+
+def _add_repository(app: FastAPI) -> None:
+    # As with inference, a dialect answers these.
+    not_allowed: dict[int | str, dict[str, Any]] = {code: doc.ERRORS[code] for code in (400, 403, 404, 413, 503)}
+
+    @app.post("/v2/repository/index", tags=["repository"], responses={400: doc.ERRORS[400], 413: doc.ERRORS[413]})
+    async def index(body: doc.IndexRequest | None = None) -> list[doc.IndexEntry]:
+        """Every version in the repository, with its state and why."""
+        raise AssertionError("the router was asked for a dialect's route")
+
+    @app.post("/v2/repository/models/{model}/load", tags=["repository"], responses=not_allowed)
+    async def load(model: str, body: doc.LoadRequest | None = None) -> None:
+        """Load a model; on this port only where the server's settings allow it."""
+        raise AssertionError("the router was asked for a dialect's route")
+
+    @app.post("/v2/repository/models/{model}/unload", tags=["repository"], responses=not_allowed)
+    async def unload(model: str, body: doc.LoadRequest | None = None) -> None:
+        """Unload a model; on this port only where the server's settings allow it."""
+        raise AssertionError("the router was asked for a dialect's route")
 
 
 def _add_inference(app: FastAPI) -> None:

@@ -12,6 +12,8 @@ from google.protobuf.json_format import ParseDict
 from gateway.dataplane import DataPlane
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.grpc_api.calls import Call, service, status, stream, unary
+from gateway.grpc_api.model_repository import ModelRepository
+from gateway.modelaccess import ModelAccess
 from gateway.protocols.model_metadata import EXTENSIONS, configure_model, describe_model
 from gateway.protocols.model_statistics import describe_statistics
 from gateway.protocols.open_inference_messages import ModelInferRequest, decode_infer, encode_infer, is_raw
@@ -129,7 +131,7 @@ _ModelConfigResponse = message("inference.ModelConfigResponse")
 _ModelStatisticsResponse = message("inference.ModelStatisticsResponse")
 
 
-def services(dataplane: DataPlane) -> list[Any]:
+def services(dataplane: DataPlane, models: ModelAccess) -> list[Any]:
     """The handlers of this protocol's services."""
     inference = InferenceService(dataplane)
     acts = {
@@ -141,6 +143,7 @@ def services(dataplane: DataPlane) -> list[Any]:
         "ModelInfer": inference.infer,
         "ModelConfig": inference.model_config,
         "ModelStatistics": inference.statistics,
+        **ModelRepository(models).acts(),
     }
     methods = {name: unary(act, message(f"inference.{name}Request")) for name, act in acts.items()}
     methods["ModelStreamInfer"] = stream(inference.infer_stream, ModelInferRequest)

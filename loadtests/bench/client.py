@@ -1,6 +1,6 @@
 """A closed-loop HTTP client that costs little itself: fixed bytes out, Content-Length counted on the way in.
 
-`python -m loadtests.bench.client PORT PATH CONNECTIONS SECONDS < BODY` prints one line of JSON.
+`python -m loadtests.bench.client PORT PATH CONNECTIONS SECONDS [HEADER…] < BODY` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -9,21 +9,44 @@ import asyncio
 import json
 import sys
 import time
-from typing import cast
+from collections.abc import Callable
+from typing import Protocol, cast
 
 import uvloop
 
-_LENGTH = b"content-length: "
+_LENGTH = b"\r\ncontent-length: "
+
+
+class Tally:
+    """Latencies of what succeeded, and what failed."""
+
+    def __init__(self) -> None:
+        self.latencies_s: list[float] = []
+        self.failures: list[bytes] = []
+
+    def succeeded(self, latency_s: float) -> None:
+        """Count an answer."""
+        self.latencies_s.append(latency_s)
+
+    def failed(self, answer: bytes) -> None:
+        """Count a refusal."""
+        self.failures.append(answer)
+
+
+class Client(Protocol):
+    """One connection: a protocol of asyncio that sends the next request as soon as the last is answered."""
+
+    running: bool
 
 
 class Connection(asyncio.Protocol):
     """One keep-alive connection: sends the request again as soon as its answer is complete."""
 
-    def __init__(self, request: bytes, latencies_s: list[float], failures: list[bytes]) -> None:
+    def __init__(self, request: bytes, tally: Tally) -> None:
         self._request = request
-        self._latencies_s = latencies_s
-        self._failures = failures
-        self._received = b""
+        self._tally = tally
+        self._received = bytearray()
+        self._wanted = 0
         self._sent_s = 0.0
         self._transport: asyncio.WriteTransport
         self.running = True
@@ -39,59 +62,71 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        received = self._received + data if self._received else data
-        end = received.find(b"\r\n\r\n")
-        if end < 0:
-            self._received = received
+        received = self._received
+        received += data
+        if not self._wanted:
+            end = received.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            start = received.lower().find(_LENGTH, 0, end + 2) + len(_LENGTH)
+            self._wanted = end + 4 + int(received[start : received.find(b"\r", start)])
+        if len(received) < self._wanted:
             return
-        start = received.lower().find(_LENGTH, 0, end + 2) + len(_LENGTH)
-        length = int(received[start : received.find(b"\r", start)])
-        if len(received) < end + 4 + length:
-            self._received = received
-            return
-        self._received = b""
         if received[9:12] == b"200":
-            self._latencies_s.append(time.perf_counter() - self._sent_s)
+            self._tally.succeeded(time.perf_counter() - self._sent_s)
         else:
-            self._failures.append(received)
+            self._tally.failed(bytes(received))
+        received.clear()
+        self._wanted = 0
         if self.running:
             self._send()
         else:
             self._transport.close()
 
 
-async def measure(port: int, path: str, body: bytes, connections: int, seconds: float) -> dict[str, float]:
+async def measure(
+    port: int, connections: int, seconds: float, make: Callable[[Tally], asyncio.Protocol]
+) -> dict[str, float]:
     """Requests per second, latencies in milliseconds, failures."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    request = head.encode() + b"\r\n\r\n" + body
-    latencies_s: list[float] = []
-    failures: list[bytes] = []
+    tally = Tally()
     loop = asyncio.get_running_loop()
     clients = [
-        (await loop.create_connection(lambda: Connection(request, latencies_s, failures), "127.0.0.1", port))[1]
+        cast(Client, (await loop.create_connection(lambda: make(tally), "127.0.0.1", port))[1])
         for _ in range(connections)
     ]
     await asyncio.sleep(min(0.5, seconds / 4))
-    warm_up = len(latencies_s)
-    latencies_s.clear()
+    warm_up = len(tally.latencies_s)
+    tally.latencies_s.clear()
     started_s, cpu_s = time.perf_counter(), time.process_time()
     await asyncio.sleep(seconds)
     elapsed_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
-    measured = sorted(latencies_s)
+    measured = sorted(tally.latencies_s)
     for client in clients:
         client.running = False
     if not measured:
-        raise SystemExit(f"no request succeeded; the first failure: {failures[:1]}")
+        raise SystemExit(f"no request succeeded; the first answer: {b''.join(tally.failures[:1])[:500]!r}")
     return {
         "requests": len(measured) + warm_up,
         "requests_per_s": len(measured) / elapsed_s,
         "p50_ms": 1000 * measured[len(measured) // 2],
         "p99_ms": 1000 * measured[int(len(measured) * 0.99)],
-        "failures": len(failures),
+        "failures": len(tally.failures),
         "client_cpu": cpu_s / elapsed_s,
     }
 
 
+def report(make: Callable[[Tally], asyncio.Protocol]) -> None:
+    """Measure as the command line says, and print one line of JSON."""
+    port, connections, seconds = int(sys.argv[1]), int(sys.argv[3]), float(sys.argv[4])
+    print(json.dumps(uvloop.run(measure(port, connections, seconds, make))))
+
+
+def http_request(path: str, body: bytes, headers: list[str]) -> bytes:
+    """The bytes of a POST."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
 if __name__ == "__main__":
-    arguments = (int(sys.argv[1]), sys.argv[2], sys.stdin.buffer.read(), int(sys.argv[3]), float(sys.argv[4]))
-    print(json.dumps(uvloop.run(measure(*arguments))))
+    sent = http_request(sys.argv[2], sys.stdin.buffer.read(), sys.argv[5:])
+    report(lambda tally: Connection(sent, tally))
