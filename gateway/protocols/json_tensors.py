@@ -9,13 +9,15 @@ from reprlib import Repr
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, ValidationError, convert
 
-from adapters.errors import InferenceFailed, InvalidInput
+from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Tensor, show_shape
 
 _NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-_NUMBERS = {text: float(number) for number, text in _NON_FINITE.items()}
+_WORDS = {word: float(number) for number, word in _NON_FINITE.items()}
 _STRUCT_CODES = {
+    DataType.BOOL: "?",
     DataType.UINT8: "B",
     DataType.UINT16: "H",
     DataType.UINT32: "I",
@@ -37,6 +39,21 @@ _MAX_SIZE = 2**63 - 1
 _EXPECTED = {"f": "numbers", "i": "integers", "u": "integers", "b": "true and false", "V": "numbers"}
 _shorten = Repr()
 _shorten.maxstring = _shorten.maxother = 80
+
+
+class _Booleans(Struct, array_like=True):
+    values: list[bool]
+
+
+class _Integers(Struct, array_like=True):
+    values: list[int]
+
+
+class _Numbers(Struct, array_like=True):
+    values: list[int | float]
+
+
+_KINDS: dict[str, type[Struct]] = {"b": _Booleans, "i": _Integers, "u": _Integers, "f": _Numbers, "V": _Numbers}
 
 
 def read_shape(value: object, name: str) -> tuple[int, ...]:
@@ -64,13 +81,12 @@ def read_data(
     datatype: DataType,
     shape: tuple[int, ...],
     name: str,
-    has_booleans: bool = True,
+    *,
     non_finite: bool = False,
 ) -> Tensor:
     """A tensor from JSON data, flat or nested, in row-major order; not to be written to.
 
-    `has_booleans` False is the caller's word that no `true` or `false` is anywhere in the data, which spares a look at
-    every value: they would be taken for 1 and 0. `non_finite` takes "NaN", "Infinity" and "-Infinity" for numbers.
+    `non_finite` takes "NaN", "Infinity" and "-Infinity" for numbers.
 
     Raises:
         InvalidInput: wrong kind of value, a value that does not fit the datatype, or a count that disagrees with the
@@ -80,8 +96,6 @@ def read_data(
     nested: tuple[int, ...] = ()
     if values and type(values[0]) is list:
         values, nested = _flatten(values, name)
-    if non_finite:
-        values = [_NUMBERS.get(value, value) if type(value) is str else value for value in values]
     count = prod(shape)
     if len(values) != count:
         raise InvalidInput(
@@ -96,7 +110,7 @@ def read_data(
             return _texts(values, name).reshape(shape)
         if not count:
             return np.empty(shape, datatype.dtype)
-        return np.ndarray(shape, datatype.dtype, _packed(values, datatype, name, has_booleans))
+        return np.ndarray(shape, datatype.dtype, _packed(values, datatype, name, non_finite))
     except ValueError as error:  # sizes beyond all memory, where another is 0
         raise InvalidInput(f"input '{name}': shape {show_shape(shape)}: {error}") from None
 
@@ -106,30 +120,39 @@ def _flatten(data: list[Any], name: str) -> tuple[list[Any], tuple[int, ...]]:
     shape = [len(data)]
     while data and type(data[0]) is list:
         width = len(data[0])
-        if len(shape) == _MAX_DIMENSIONS or any(type(row) is not list or len(row) != width for row in data):
+        if len(shape) == _MAX_DIMENSIONS or set(map(type, data)) != {list} or set(map(len, data)) != {width}:
             raise InvalidInput(f"input '{name}': data: rows of different lengths, or nested too deep")
         shape.append(width)
         data = list(chain.from_iterable(data))
     return data, tuple(shape)
 
 
-def _packed(values: list[Any], datatype: DataType, name: str, has_booleans: bool) -> bytes:
+def _packed(values: list[Any], datatype: DataType, name: str, non_finite: bool) -> bytes:
     """Numbers as little-endian bytes.
 
-    What `struct` refuses is what we refuse: strings, null, fractions for integers, numbers out of range. numpy would
-    give every number of a list the width of its longest string: a small request for gigabytes.
+    What `msgspec` and `struct` refuse is what we refuse: the one booleans, strings and null, the other fractions for
+    integers and numbers out of range. Each looks at a value once, in C. numpy would give every number of a list the
+    width of its longest string: a small request for gigabytes.
     """
-    if datatype is DataType.BOOL:
-        if not all(type(value) is bool for value in values):
-            raise InvalidInput(_misfit(values, datatype, name))
-        return bytes(values)
-    if has_booleans and any(type(value) is bool for value in values):
+    expected = _KINDS[datatype.dtype.kind]
+    if non_finite and not _are(values, expected):
+        values = [_WORDS.get(value, value) if type(value) is str else value for value in values]
+    if not _are(values, expected):
         raise InvalidInput(_misfit(values, datatype, name))
     try:
         packed = struct.pack(f"<{len(values)}{_STRUCT_CODES[datatype]}", *values)
-    except (struct.error, OverflowError, TypeError):
+    except (struct.error, OverflowError):
         raise InvalidInput(_misfit(values, datatype, name)) from None
     return _narrowed(packed, name) if datatype is _BFLOAT16 else packed
+
+
+def _are(values: list[Any], expected: type[Struct]) -> bool:
+    """Whether all values are of a kind; a boolean is no number, and 1.0 no integer."""
+    try:
+        convert((values,), expected)  # msgspec learns a Struct once, and a bare `list[int]` at every call
+    except ValidationError:
+        return False
+    return True
 
 
 def _narrowed(packed: bytes, name: str) -> bytes:
@@ -170,7 +193,7 @@ def write_data(tensor: Tensor, name: str, non_finite: bool = False) -> Any:
     `non_finite` writes what JSON has no number for as "NaN", "Infinity", "-Infinity".
 
     Raises:
-        InferenceFailed: the tensor holds such a value and may not, or bytes that are no UTF-8.
+        InvalidInput: the tensor holds such a value and may not, or bytes that are no UTF-8: to be asked for otherwise.
     """
     kind = tensor.dtype.kind
     if kind == "O":
@@ -190,24 +213,25 @@ def _all_finite(flat: Tensor) -> bool:
     return bool(np.isfinite(flat).all())
 
 
-def _write_non_finite(tensor: Tensor, name: str, allowed: bool) -> list[float | str]:
+def _write_non_finite(flat: Tensor, name: str, allowed: bool) -> list[float | str]:
     with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like others
-        values = tensor.astype(np.float64).ravel().tolist()
-    strings = [value if isfinite(value) else _NON_FINITE[str(value)] for value in values]
-    if not allowed:
-        found = next(value for value in strings if isinstance(value, str))
-        raise InferenceFailed(
-            f"output '{name}' holds {found}, which JSON has no number for; "
-            'ask for it as a string with the request parameter "non_finite": "string"'
-        )
-    return strings
+        wide = flat.astype(np.float64)
+    values: list[float | str] = wide.tolist()
+    for index in np.flatnonzero(~np.isfinite(wide)).tolist():
+        values[index] = word = _NON_FINITE[str(values[index])]
+        if not allowed:
+            raise InvalidInput(
+                f"output '{name}' holds {word}, which JSON has no number for; "
+                'ask for binary output, or for a string with the request parameter "non_finite": "string"'
+            )
+    return values
 
 
 def _text(element: bytes, name: str) -> str:
     try:
         return element.decode()
     except UnicodeDecodeError:
-        raise InferenceFailed(
+        raise InvalidInput(
             f"output '{name}' holds bytes that are no UTF-8 text; ask for binary output instead"
         ) from None
 

@@ -57,8 +57,8 @@ def inputs(**changes: Any) -> bytes:
         ("add/versions/0", 400, ["'0'", "positive integer"]),
         ("add/versions/latest", 400, ["'latest'", "positive integer"]),
         ("Add", 400, ["'Add'"]),
-        ("a%2Fb", 400, ["'a/b'"]),
-        ("..%2F..%2Fetc", 400, ["expected a name"]),
+        ("a%2Fb", 400, ["'a/b'", "no slash"]),
+        ("..%2F..%2Fetc", 400, ["no slash"]),
         ("%252e%252e", 400, ["expected a name"]),
         ("add/nonsense/1", 400, ["/v2/models/MODEL/infer"]),
     ],
@@ -140,7 +140,7 @@ def test_a_claimed_length_over_the_limit_is_refused_before_the_body_is_sent(gate
 
 def test_nan_in_an_answer_is_an_error_that_says_how_to_get_it(gateway: RunningGateway) -> None:
     response = gateway.infer("divide", x=np.array([[0, 1]], np.float32))
-    assert response.status_code == 500
+    assert response.status_code == 400
     assert "'y' holds NaN" in response.json()["error"]
     assert "non_finite" in response.json()["error"]
 
@@ -151,7 +151,7 @@ def test_nan_is_a_string_for_those_who_ask(gateway: RunningGateway) -> None:
     assert response.json()["outputs"][0]["data"] == ["NaN", "-Infinity"]
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v2/models", "/v2/models/add/infer/more", "/v1/models/add:predict"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v2/models", "/v2/models/add/infer/more", "/v3"])
 def test_a_route_that_is_not_there_answers_in_the_same_form(gateway: RunningGateway, path: str) -> None:
     response = gateway.post(path, content=b"{}")
     assert response.status_code in (404, 405)

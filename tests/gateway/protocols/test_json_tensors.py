@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import InferenceFailed, InvalidInput
+from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Tensor
 from gateway.protocols.json_tensors import read_data, read_shape, write_data
 from tests.strategies import same, tensors
@@ -49,13 +50,12 @@ def equal(left: Tensor, right: Tensor) -> bool:
 TEXT = st.text(max_size=8).map(str.encode)
 
 
-@given(tensors(elements=TEXT), st.booleans())
-def test_any_tensor_comes_back_from_json_flat_or_nested(tensor: Tensor, has_booleans: bool) -> None:
+@given(tensors(elements=TEXT))
+def test_any_tensor_comes_back_from_json_flat_or_nested(tensor: Tensor) -> None:
     datatype = DataType.of(tensor.dtype)
     flat = written(tensor, non_finite=True)
-    options = {"non_finite": datatype in FLOATS, "has_booleans": has_booleans or datatype is DataType.BOOL}
     for data in (flat, nest(flat, tensor.shape)):
-        back = read(data, datatype, *tensor.shape, **options)
+        back = read(data, datatype, *tensor.shape, non_finite=datatype in FLOATS)
         assert back.shape == tensor.shape
         assert equal(back, tensor)
 
@@ -172,6 +172,58 @@ def test_texts_are_nested_as_deep_as_numbers_are() -> None:
     ]
 
 
+@pytest.mark.parametrize("row", [[1, 2, 3], [1, 2, 3, 4, 5], [], 1, None, "1234", {"a": 1, "b": 2, "c": 3, "d": 4}])
+@pytest.mark.parametrize("place", [0, 10, 23])
+@pytest.mark.parametrize("datatype", ["FP32", "INT64", "BOOL", "BYTES"])
+def test_one_row_that_is_not_like_the_others_is_found_however_deep(row: object, place: int, datatype: str) -> None:
+    value: Any = {"BOOL": True, "BYTES": "a"}.get(datatype, 1)
+    rows: list[Any] = [[value] * 4 for _ in range(24)]
+    rows[place] = row
+    for data, shape in ((rows, (24, 4)), (nest(rows, (2, 3, 4)), (2, 3, 4, 4))):
+        with pytest.raises(InvalidInput, match=r"^input 'x': (data: |data is nested as|shape .* but data has)"):
+            read(data, DataType(datatype), *shape)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"), [(True, "true"), (False, "false"), (None, "null"), ("NaN", "'NaN'"), ("1", "'1'"), ({}, "{}")]
+)
+@pytest.mark.parametrize("datatype", [*INTEGERS, *FLOATS])
+def test_one_wrong_value_in_the_last_place_of_thousands_is_found_and_shown(
+    wrong: object, shown: str, datatype: DataType
+) -> None:
+    flat: list[Any] = [*range(100), *[1, 0] * 1000, wrong]
+    for data, shape in ((flat, (2101,)), (nest(flat, (11, 191)), (11, 191))):
+        with pytest.raises(InvalidInput, match=f"for {datatype}, got {re.escape(shown)}$"):
+            read(data, datatype, *shape)
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [(1, "1"), (0, "0"), (1.0, "1.0"), (None, "null"), ("true", "'true'")])
+def test_numbers_are_no_booleans_even_where_they_are_few(wrong: object, shown: str) -> None:
+    with pytest.raises(InvalidInput, match=f"expected true and false for BOOL, got {shown}$"):
+        read([*[True, False] * 1000, wrong], DataType.BOOL, 2001)
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
+def test_a_fraction_in_the_last_place_is_no_integer_even_if_it_is_a_whole_number(datatype: DataType) -> None:
+    with pytest.raises(InvalidInput, match=f"expected integers for {datatype}, got 1.0$"):
+        read([*[1, 2] * 1000, 1.0], datatype, 2001)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "too_large"), [("FP32", 3.4028235677973366e38), ("FP32", -1e300), ("FP16", 65520.0), ("FP16", 1e5)]
+)
+def test_what_would_round_to_infinity_is_too_large_even_in_the_last_place(datatype: str, too_large: float) -> None:
+    for first in (1, "Infinity"):
+        with pytest.raises(InvalidInput, match=f"a value is too large for {datatype}"):
+            read([first, *[1.5] * 1000, too_large], DataType(datatype), 1002, non_finite=True)
+
+
+def test_words_for_numbers_do_not_excuse_other_words_or_booleans() -> None:
+    for wrong, shown in (("nan", "'nan'"), ("1", "'1'"), (True, "true"), (None, "null"), (["NaN"], "\\['NaN'\\]")):
+        with pytest.raises(InvalidInput, match=f"expected numbers for FP32, got {shown}$"):
+            read(["NaN", 1, "-Infinity", wrong], DataType.FP32, 4, non_finite=True)
+
+
 @pytest.mark.parametrize("value", [1, "a"])
 def test_lists_as_deep_as_json_goes_are_refused_or_read_but_never_fail(value: object) -> None:
     deep: Any = value
@@ -220,6 +272,14 @@ def test_numbers_that_json_lacks_are_strings_where_these_are_wanted(datatype: Da
     assert written(tensor, non_finite=True) == ["NaN", "Infinity", "-Infinity", 1.5]
 
 
+def test_one_nan_among_thousands_is_a_string_and_the_others_remain_numbers() -> None:
+    tensor = np.arange(3000, dtype=np.float32).reshape(3, 1000) / 7
+    tensor[2, 999] = NAN
+    back = written(tensor, non_finite=True)
+    assert back[-1] == "NaN"
+    assert np.array_equal(np.array(back[:-1], np.float32), tensor.ravel()[:-1])
+
+
 @pytest.mark.parametrize("datatype", FLOATS)
 @pytest.mark.parametrize(("value", "word"), [(NAN, "NaN"), (INFINITY, "Infinity"), (-INFINITY, "-Infinity")])
 @pytest.mark.parametrize("size", [2, 1000])
@@ -227,13 +287,13 @@ def test_they_are_an_error_where_they_are_not(datatype: DataType, value: float, 
     tensor = np.zeros(size).astype(datatype.dtype)
     tensor[1] = value
     with pytest.raises(
-        InferenceFailed, match=f"^output 'y' holds {word}, which JSON has no number for; ask for it as a"
+        InvalidInput, match=f"^output 'y' holds {word}, which JSON has no number for; ask for binary output"
     ):
         write_data(tensor, "y")
 
 
 def test_infinities_that_cancel_out_are_seen() -> None:
-    with pytest.raises(InferenceFailed, match="holds Infinity"):
+    with pytest.raises(InvalidInput, match="holds Infinity"):
         write_data(np.array([INFINITY, -INFINITY], np.float32), "y")
 
 
@@ -249,5 +309,5 @@ def test_any_memory_layout_is_written_row_by_row(dtype: type) -> None:
 
 
 def test_bytes_that_are_no_text_are_an_error_that_says_what_to_ask_for() -> None:
-    with pytest.raises(InferenceFailed, match="output 'y' holds bytes that are no UTF-8 text; ask for binary output"):
+    with pytest.raises(InvalidInput, match="output 'y' holds bytes that are no UTF-8 text; ask for binary output"):
         write_data(np.array([b"fine", b"\xff"], object), "y")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import adapters
 import gateway
-from adapters.errors import InferenceFailed, InvalidInput, ServingError
+from adapters.errors import InvalidInput, ServingError
 from adapters.tensors import DataType, Tensor
 from gateway.protocols.grpc_status import GRPC_STATUS
 from gateway.protocols.open_inference import STATUS, Form, decode_infer, encode_error, encode_infer
@@ -67,7 +67,7 @@ def test_what_is_answered_can_be_sent_as_a_request_again(tensor: Tensor) -> None
 
 def test_numbers_that_json_lacks_are_an_error_unless_asked_for_as_strings() -> None:
     y = np.array([1.0, np.nan, -np.inf], np.float32)
-    with pytest.raises(InferenceFailed, match=r'output \'y\' holds NaN.*"non_finite": "string"'):
+    with pytest.raises(InvalidInput, match=r'output \'y\' holds NaN.*"non_finite": "string"'):
         answer(y=y)
     assert answer(non_finite=True, y=y)["outputs"][0]["data"] == [1.0, "NaN", "-Infinity"]
 
