@@ -65,7 +65,7 @@ ENV PATH=/opt/torii/bin:$PATH \
 
 WORKDIR /etc/torii
 USER 10001:10001
-EXPOSE 8000
+EXPOSE 8000 8001
 
 # Ready is: everything in the repository is loaded or has failed. Loading may take minutes with all backends.
 # For another port set TORII_HTTP_PORT, not --http-port: this check reads the variable. A proxy is not for it.

@@ -13,7 +13,11 @@ export UV_TORCH_BACKEND ?= cpu
 endif
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: help run test check format load bench proof-memory train pin clean
+# Other people's clients, for the tests: each needs an environment of its own, pinned in tests/clients/requirements/.
+CLIENTS := .clients
+CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.installed,$(wildcard tests/clients/requirements/*.txt))
+
+.PHONY: help run test clients check format load bench bench-peers proof-json proof-memory proof-openapi protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,8 +25,10 @@ help: ## Show this list
 run: $(VENV)/.installed-all ## Make the environment and serve model_repo/ with all four backends
 	$(BIN)/torii serve $(REPOSITORY)
 
-test: $(VENV)/.installed-dev ## Make the environment and run the tests (ARGS="-k name" for some)
+test: $(VENV)/.installed-dev clients ## Make the environment and run the tests (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
+
+clients: $(CLIENT_STAMPS) ## Install the clients that the tests use (tritonclient, kserve, mlserver, schemathesis, newman)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -37,11 +43,25 @@ format: $(VENV)/.installed-dev ## Put the code into its form
 load: $(VENV)/.installed-dev ## Send digits to every backend of a running gateway and compare them (ARGS="--help")
 	$(BIN)/python -m loadtests.compare_backends $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Torii beside a plain FastAPI app, in one run (ARGS="--help")
+bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="image", "backends", "--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+# As much of onnxruntime as Torii has: the comparison is of servers.
+bench-peers: $(CLIENTS)/kserve/.installed ## Install what `make bench` compares with beyond FastAPI: KServe's server
+	$(BIN)/uv pip install --quiet --python $(CLIENTS)/kserve/bin/python $$(grep '^onnxruntime==' constraints.txt)
+
+proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
+	$(BIN)/python -m tests.proofs.json_speed
 
 proof-memory: $(VENV)/.installed-dev ## 50 cycles of load and unload: the gateway must not grow
 	$(BIN)/python -m tests.proofs.memory
+
+proof-openapi: $(VENV)/.installed-dev clients ## schemathesis: thousands of requests, good and bad, and no 500 among the answers
+	$(BIN)/python -m tests.proofs.openapi
+
+protos: $(VENV)/.installed-dev ## Compile the .proto files
+	$(BIN)/python -m grpc_tools.protoc -I gateway/protocols/protos --include_imports \
+	  --descriptor_set_out=gateway/protocols/protos/protos.binpb gateway/protocols/protos/*.proto
 
 train: $(VENV)/.installed-dev ## Train the sample models again
 	$(BIN)/python model_repo/train_digits.py --out model_repo --images docs/digits
@@ -54,7 +74,7 @@ pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays 
 	@mv constraints.new constraints.txt && rm constraints.kept
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -74,3 +94,15 @@ $(VENV)/.installed-dev: $(VENV)/.uv pyproject.toml constraints.txt
 	@$(INSTALL) --editable '.[dev]'
 	@touch $@
 	@touch $(VENV)/.installed-all
+
+# A client that cannot be installed leaves no stamp: its tests say so and are skipped, the others run.
+$(CLIENTS)/%/.installed: tests/clients/requirements/%.txt | $(VENV)/.uv
+	@echo "Installing the client $*"
+	@{ $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D) \
+	  && $(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $< \
+	  && touch $@; } || echo "$* could not be installed: the tests that use it will be skipped"
+
+$(CLIENTS)/newman/.installed: tests/clients/requirements/newman.txt
+	@echo "Installing the client newman"
+	@{ npm install --silent --no-audit --no-fund --no-package-lock --prefix $(@D) $$(cat $<) \
+	  && touch $@; } || echo "newman could not be installed (it needs npm): the tests that use it will be skipped"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from adapters.tensors import Signature, Tensor, Tensors
 
@@ -111,6 +111,33 @@ class Adapter(Protocol):
         ...
 
 
+@runtime_checkable
+class Scalable(Protocol):
+    """An Adapter whose endpoints have as many processes as one asks for."""
+
+    async def scale(self, endpoint: Endpoint, minimum: int, maximum: int) -> None:
+        """Have an endpoint keep so many processes; does not wait for them.
+
+        Raises:
+            BackendUnavailable: the backend is not there.
+            LoadFailed: the backend refused.
+        """
+        ...
+
+    async def workers(self, endpoint: Endpoint) -> Mapping[str, Any]:
+        """What the backend says of an endpoint and its processes, in its own words; raises BackendUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """What a model's own code answered over HTTP: `headers` as they came, names as they came."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
 class Servable(Protocol):
     """Data side of a backend: a connection to an endpoint, which can infer."""
 
@@ -127,4 +154,19 @@ class Servable(Protocol):
 
     async def aclose(self) -> None:
         """Close the connection; requests that still wait fail with BackendUnavailable."""
+        ...
+
+
+@runtime_checkable
+class RawServable(Protocol):
+    """A Servable whose model has code of its own, which takes and gives whole HTTP bodies."""
+
+    async def exchange(self, body: bytes, headers: Mapping[str, str], *, explain: bool = False) -> RawAnswer:
+        """Give the model a body with its headers, and take its answer, refusals included.
+
+        Raises:
+            InvalidInput: the body is larger than the backend takes.
+            BackendUnavailable: the endpoint is gone or cannot be reached: its code was not asked.
+            InferenceFailed: what came back is no answer that could be passed on.
+        """
         ...

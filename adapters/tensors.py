@@ -156,11 +156,12 @@ class Signature:
                 raise InvalidInput(f"output {name!r:.80} is unknown; the model gives {', '.join(sorted(known))}")
 
     def rows(self, tensors: Tensors) -> int:
-        """How many rows inputs have: the size of the first one's axis 0 where the model leaves it free, else one."""
-        spec = self.inputs[0] if self.inputs else None
-        if spec is None or not spec.shape or spec.shape[0] is not None:
+        """How many rows inputs have: the size of the first one's axis 0, or one where the model fixes that."""
+        if not self.inputs:
             return 1
-        tensor = tensors.get(spec.name)
+        spec = self.inputs[0]
+        free = spec.shape is None or (spec.shape and spec.shape[0] is None)
+        tensor = tensors.get(spec.name) if free else None
         return tensor.shape[0] if tensor is not None and tensor.ndim else 1
 
     def _wanted(self) -> str:

@@ -131,17 +131,18 @@ def tensors_frame(kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 
     return [_PREFIX.pack(kind, len(head), request_id, body_bytes, sent_ns), _padded(head), *body]
 
 
-def stamp(frame: list[bytes | memoryview], execution: Execution) -> None:
-    """Write into a RESULT frame what its execution cost: that is known only once every frame of a batch is encoded."""
-    costs = _EXECUTION.pack(
-        execution.queue_ns,
-        execution.input_ns,
-        execution.run_ns,
-        execution.output_ns,
-        execution.batch_rows,
-        execution.first,
-    )
-    frame[0] = b"".join((frame[0][:_EXECUTION_AT], costs))
+def stamp(
+    frame: list[bytes | memoryview],
+    queue_ns: int,
+    input_ns: int,
+    run_ns: int,
+    output_ns: int,
+    batch_rows: int,
+    first: bool,
+) -> None:
+    """Write an Execution into a RESULT frame: it is known only once every frame of its batch is encoded."""
+    execution = _EXECUTION.pack(queue_ns, input_ns, run_ns, output_ns, batch_rows, first)
+    frame[0] = b"".join((frame[0][:_EXECUTION_AT], execution))
 
 
 def cancel_frame(request_id: int) -> bytes:

@@ -28,6 +28,11 @@ class ConcurrencyLimit:
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._waiting)
+
     async def infer(self, inputs: Tensors) -> Tensors:
         """See Servable.infer; raises Overloaded where the queue is full too."""
         if self._in_flight >= self._max_in_flight:

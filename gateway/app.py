@@ -22,9 +22,10 @@ from gateway.api.http import HttpProtocol
 from gateway.backends import FOLDERS, build_adapters
 from gateway.config import Settings
 from gateway.control import app as control_app
+from gateway.control.same_origin import SameOrigin, is_loopback
 from gateway.controlplane import ControlPlane
 from gateway.dataplane import DataPlane
-from gateway.grpc_api import open_inference
+from gateway.grpc_api import open_inference, tf_serving, torchserve
 from gateway.grpc_api.server import GrpcServer
 from gateway.labels import Labels
 from gateway.lifecycle import Record
@@ -88,7 +89,11 @@ class Gateway:
             load_timeout_s=settings.load_timeout_s,
         )
         self._access: ModelAccess = self.models if settings.model_control else LookOnly(self.models)
-        services = [*open_inference.services(self._dataplane, self._access)]
+        services = [
+            *open_inference.services(self._dataplane, self._access),
+            *tf_serving.services(self._dataplane),
+            *torchserve.services(self._dataplane),
+        ]
         self._grpc = GrpcServer(self.registry, services, max_message_bytes=settings.max_body_bytes)
         self._grpc_port = self._bind_grpc()
 
@@ -129,7 +134,10 @@ class Gateway:
             loop.add_signal_handler(number, self.stop)
         inference = self._server(inference_app.build(self._dataplane, self._access, self._settings.max_body_bytes))
         control = self._server(
-            control_app.build(self.control, self.registry, self.labels, self.models, self._settings.max_body_bytes)
+            SameOrigin(
+                control_app.build(self.control, self.registry, self.labels, self.models, self._settings.max_body_bytes),
+                loopback=is_loopback(self._settings.control_host),
+            )
         )
         servers = [
             asyncio.create_task(server.serve(sockets=[bound]), name="http server")

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -17,7 +19,6 @@ from gateway.config import ConfigError, read_settings
 
 app = typer.Typer(
     name="torii",
-    help="One gate to every model: one repository, served by TF Serving, TorchServe, ONNX Runtime and TFLite.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -28,6 +29,21 @@ _out = Console()
 _err = Console(stderr=True)
 _TIMEOUT_S = 60.0
 _MODEL = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>[0-9]+))?(?:@(?P<backend>[^/@]+))?")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"torii {metadata.version('torii-gateway')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def torii(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version this is")
+    ] = False,
+) -> None:
+    """One gate to every model: one repository, served by TF Serving, TorchServe, ONNX Runtime and TFLite."""
 
 
 def _fail(text: str) -> NoReturn:
@@ -105,6 +121,35 @@ def status(
         _out.print(f"gateway: {state}, RSS {tables.size(answer['gateway_rss_bytes'])}")
     if any(each["state"] == "FAILED" for each in answer["deployments"]):
         raise typer.Exit(2)
+
+
+@app.command(
+    epilog="Examples:  [b]torii label digits[/b]   |   [b]torii label digits stable 2[/b]"
+    "   |   [b]torii label digits canary --remove[/b]"
+)
+def label(
+    model: Annotated[str, typer.Argument(help="The model")],
+    name: Annotated[str | None, typer.Argument(metavar="LABEL", help="The label to set or move")] = None,
+    version: Annotated[int | None, typer.Argument(help="The version that it is to name; it must be ready")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the label away")] = False,
+    control: Annotated[str, typer.Option(envvar="TORII_CONTROL", help="The control API")] = "http://127.0.0.1:8002",
+) -> None:
+    """List a model's labels, set or move one, or take one away. `stable` is the version that unpinned requests get.
+
+    Requests go by the new labels when this returns.
+    """
+    if (name is None and remove) or (name is not None and (version is None) != remove):
+        _fail("expected MODEL, MODEL LABEL VERSION, or MODEL LABEL --remove")
+    url = f"{control}/v1/models/{quote(model, safe='')}/labels"
+    if name is None:
+        answer = _get(url, "the control API", "--control")
+    else:
+        method, body = ("DELETE", None) if remove else ("PUT", {"version": version})
+        answer = _request(method, f"{url}/{quote(name, safe='')}", "the control API", "--control", body).json()
+    for each, number in sorted(answer["labels"].items()):
+        _out.print(f"{each} = {number}", markup=False, highlight=False, soft_wrap=True)
+    if not answer["labels"]:
+        _out.print(f"{model} has no labels", markup=False, highlight=False)
 
 
 @app.command(

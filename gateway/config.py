@@ -86,12 +86,18 @@ class Settings(BaseSettings):
     """The server's settings. Flags win over TORII_… variables, and these over torii.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TORII_", env_nested_delimiter="__", toml_file=SETTINGS_FILE, extra="forbid", frozen=True
+        env_prefix="TORII_",
+        env_nested_delimiter="__",
+        toml_file=SETTINGS_FILE,
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),  # model_… are settings of ours
     )
 
     repository: Path = Field(Path("model_repo"), description="the folder that holds the models")
     host: str = Field("127.0.0.1", description="address of the inference API")
     http_port: int = Field(8000, ge=0, le=65535, description="port of the inference API; 0 takes a free one")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="port of the inference gRPC API; 0 takes a free one")
     control_host: str = Field("127.0.0.1", description="address of the control API; it has no authorization of its own")
     control_port: int = Field(8002, ge=0, le=65535, description="port of the control API; 0 takes a free one")
     poll_s: float = Field(1.0, gt=0, description="seconds between two looks at the repository")
@@ -100,6 +106,10 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(30.0, gt=0, description="seconds that running requests get before an unload or stop")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="the largest request body that is taken")
     allow_code: bool = Field(False, description="serve .mar archives, which bring Python code of their own")
+    model_control: bool = Field(
+        False, description="take load and unload on the inference ports as well, not only on the control port"
+    )
+    model_upload: bool = Field(False, description="take models and settings that come with a load by name")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     tfserving: TfServingSettings = Field(default_factory=TfServingSettings)
     torchserve: TorchServeSettings = Field(default_factory=TorchServeSettings)

@@ -1,4 +1,4 @@
-"""Keeps the deployments as the repository wants them: loads, watches, replaces and unloads."""
+"""Keeps the deployments as the repository wants them, and as people asked by name: looks, compares, begins."""
 
 from __future__ import annotations
 
@@ -6,64 +6,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from adapters.base import RUNTIMES_OWN, Adapter, Endpoint
-from adapters.errors import BackendDied, BackendUnavailable, LoadFailed
+from adapters.base import Adapter, Endpoint
+from adapters.errors import BackendUnavailable
+from gateway.directives import Directive, overlaid
+from gateway.lifecycle import Frontend, Lifecycle, Record
 from gateway.plans import Plan, Planner, wishes
 from gateway.repository import Snapshot, scan
-from gateway.types import Deployment, Limits, ModelTable, Standing, State
-from gateway.versions import Act, Actual, Fingerprint, Restarts, Wish, next_steps
+from gateway.types import Deployment, ModelTable, Standing, State
+from gateway.versions import Act, Actual, Wanted, Wish, next_steps
 
 _log = logging.getLogger(__name__)
 
-_LOADS_AT_ONCE = 4
-
-
-class Frontend(Protocol):
-    """What the control plane tells whoever answers requests. Plain data only: it may be another process."""
-
-    def show(self, tables: Mapping[str, ModelTable]) -> None:
-        """Replace the table of models."""
-        ...
-
-    async def publish(self, deployment: Deployment, endpoint: Endpoint, limits: Limits) -> None:
-        """Send a deployment's requests to this endpoint from now on."""
-        ...
-
-    async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
-        """Send nothing more there; return once the last answer is out.
-
-        What this endpoint had replaced, and is not withdrawn itself, takes the further requests again.
-        """
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """One deployment's life, as the control plane sees it."""
-
-    deployment: Deployment
-    state: State = State.FOUND
-    reason: str = ""
-    digest: str = ""
-    endpoint: Endpoint | None = None
-    pending: Endpoint | None = None
-    tried: Fingerprint = None
-    loaded: Fingerprint = None
-    refused: tuple[Fingerprint, str] | None = None
-    retry_at_s: float | None = None
-    failures: int = 0
-    restarts: Restarts = field(default_factory=Restarts)
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is being done to it."""
-        return self.task is not None and not self.task.done()
+UNLOADED = "unloaded by request; a load by name, or a restart of Torii, brings it back"
+"""The reason of what was unloaded by name."""
 
 
 class ControlPlane:
@@ -83,46 +42,62 @@ class ControlPlane:
     ) -> None:
         self.root = root
         self.adapters = adapters
+        self.repository = Snapshot()
+        self.snapshot = Snapshot()
+        self.wanted: Mapping[Deployment, Wanted] = {}
+        self.scanned = asyncio.Event()
         self._planner = planner
         self._frontend = frontend
         self._poll_s = poll_s
-        self._load_timeout_s = load_timeout_s
-        self._warm_up = warm_up
-        self._on_change = on_change
-        self._records: dict[Deployment, Record] = {}
         self._plans: dict[Deployment, Plan] = {}
-        self._snapshot = Snapshot()
-        self._last_labels: dict[str, Mapping[str, int]] = {}
+        self._directives: dict[str, Directive] = {}
+        self._looking = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._loads = {backend: asyncio.Semaphore(_LOADS_AT_ONCE) for backend in adapters}
-        self._background: set[asyncio.Task[None]] = set()
-        self.scanned = asyncio.Event()
+        self._shown = asyncio.Event()
+        self._stopping = False
+        self._lifecycle = Lifecycle(
+            adapters,
+            frontend,
+            load_timeout_s=load_timeout_s,
+            warm_up=warm_up,
+            on_change=on_change,
+            show=self._show,
+            wake=self._wake.set,
+        )
 
     @property
     def records(self) -> list[Record]:
         """Every deployment, in order of name."""
-        return [self._records[each] for each in sorted(self._records)]
+        return [record for _, record in sorted(self._lifecycle.records.items())]
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The repository as last scanned."""
-        return self._snapshot
+    def record(self, deployment: Deployment) -> Record | None:
+        """A deployment's record, if it has one."""
+        return self._lifecycle.records.get(deployment)
 
     @property
     def settled(self) -> bool:
         """Whether all that the repository asked for is ready or failed for good."""
         return self.scanned.is_set() and not any(
             record.busy or record.retry_at_s is not None or record.state in (State.FOUND, State.LOADING)
-            for record in self._records.values()
+            for record in self._lifecycle.records.values()
         )
+
+    def tables(self) -> dict[str, ModelTable]:
+        """What routing knows of every model."""
+        models: dict[str, dict[Deployment, Standing]] = {name: {} for name in self.snapshot.models}
+        for deployment, record in self._lifecycle.records.items():
+            models.setdefault(deployment.model, {})[deployment] = record.standing
+        return {
+            name: ModelTable(name, self._planner.order(name), self._planner.labels(name), standings)
+            for name, standings in models.items()
+        }
 
     async def run(self) -> None:
         """Watch the repository until cancelled."""
         while True:
             try:
-                self._snapshot = await asyncio.to_thread(scan, self.root)
-                self._reconcile()
-                self.scanned.set()
+                async with self._looking:
+                    await self._look()
             except OSError as error:
                 _log.error("the repository %s cannot be read (%s); what serves goes on", self.root, error)
             except Exception:  # noqa: BLE001  # whatever stands in a folder must not end the watch over all others
@@ -131,192 +106,122 @@ class ControlPlane:
                 await asyncio.wait_for(self._wake.wait(), self._poll_s)
             self._wake.clear()
 
+    @contextlib.asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """The time for a change by name, between two looks at the repository.
+
+        Nothing else is begun meanwhile, and at the end the change is shown to whoever answers requests.
+
+        Raises:
+            BackendUnavailable: the repository cannot be read.
+        """
+        async with self._looking:
+            await self._look_for_caller()
+            yield
+            await self._look_for_caller()
+
+    async def _look_for_caller(self) -> None:
+        try:
+            await self._look()
+        except OSError as error:
+            raise BackendUnavailable(f"the repository {self.root} cannot be read: {error.strerror or error}") from error
+
+    async def _look(self) -> None:
+        self.repository = await asyncio.to_thread(scan, self.root)
+        if self._stopping:
+            return
+        self.snapshot = overlaid(self.repository, self._directives)
+        self._reconcile()
+        self.scanned.set()
+
     def _reconcile(self) -> None:
         now_s = time.monotonic()
-        unreadable = self._snapshot.unreadable
+        unreadable = self.snapshot.unreadable
         kept = {each: plan for each, plan in self._plans.items() if each.model in unreadable}
-        self._plans = {**self._planner.plan(self._snapshot, now_s), **kept}
-        for deployment, plan in self._plans.items():
-            if plan.wanted.wish is not Wish.SPARE and deployment not in self._records:
-                reason = "its files are still changing" if plan.wanted.wish is Wish.WAIT else ""
-                self._records[deployment] = Record(deployment, reason=reason)
-                self._on_change(self._records[deployment])
+        self._plans = {**self._planner.plan(self.snapshot, now_s, self._directives), **kept}
+        self.wanted = wishes(self._plans, self._directives)
+        self._keep_records()
         actual = {
             each: Actual(record.state, record.tried, record.retry_at_s, record.busy)
-            for each, record in self._records.items()
+            for each, record in self._lifecycle.records.items()
         }
-        for deployment, act in next_steps(wishes(self._plans), actual, now_s).items():
-            record = self._records.setdefault(deployment, Record(deployment))
-            step = self._unload(record) if act is Act.UNLOAD else self._load(record, self._plans[deployment])
-            record.task = asyncio.create_task(step, name=f"{act.name.lower()} {deployment}")
-            record.task.add_done_callback(lambda _: self._wake.set())
+        for deployment, act in next_steps(self.wanted, actual, now_s).items():
+            if act is Act.LOAD:
+                self._lifecycle.begin_load(self._plans[deployment])
+            else:
+                withdrawn = deployment in self.wanted and self.wanted[deployment].wish is Wish.WITHDRAWN
+                self._lifecycle.begin_unload(self._lifecycle.records[deployment], UNLOADED if withdrawn else "")
         self._show()
+
+    def _keep_records(self) -> None:
+        """Begin the records of what is new, and end those of what is no longer withdrawn."""
+        records = self._lifecycle.records
+        for deployment, record in list(records.items()):
+            wanted = self.wanted.get(deployment)
+            if record.state is State.UNLOADED and not record.busy and not (wanted and wanted.wish is Wish.WITHDRAWN):
+                del records[deployment]
+        for deployment, wanted in self.wanted.items():
+            if deployment in records or wanted.wish is Wish.SPARE:
+                continue
+            if wanted.wish is Wish.WITHDRAWN:
+                self._lifecycle.find(deployment, State.UNLOADED, UNLOADED)
+            else:
+                reason = "its files are still changing" if wanted.wish is Wish.WAIT else ""
+                self._lifecycle.find(deployment, State.FOUND, reason)
 
     def _show(self) -> None:
-        models: dict[str, dict[Deployment, Standing]] = {name: {} for name in self._snapshot.models}
-        for record in self._records.values():
-            standings = models.setdefault(record.deployment.model, {})
-            standings[record.deployment] = Standing(record.state, record.reason)
-        self._frontend.show(
-            {
-                name: ModelTable(name, self._planner.order(name), self._labels(name), standings)
-                for name, standings in models.items()
-            }
-        )
+        self._frontend.show(self.tables())
+        self._shown.set()
+        self._shown = asyncio.Event()
 
-    def _labels(self, model: str) -> Mapping[str, int]:
-        """A model's labels; while its labels.toml is wrong or cannot be read, those that it had."""
-        entry = self._snapshot.models.get(model)
-        if entry is not None and entry.labels is not None:
-            self._last_labels[model] = entry.labels
-        return self._last_labels.get(model, {})
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds of what is shown, or the gateway stops."""
+        while not condition() and not self._stopping:
+            await self._shown.wait()
 
-    def _change(self, record: Record, state: State, reason: str = "") -> None:
-        if (record.state, record.reason) != (state, reason):
-            record.state, record.reason = state, reason
-            _log.log(
-                logging.WARNING if state is State.FAILED or reason else logging.INFO,
-                "%s %s%s", record.deployment, state, f": {reason}" if reason else "",
-            )  # fmt: skip
-            self._on_change(record)
-        self._show()
+    def directive(self, model: str) -> Directive:
+        """What was asked of a model by name."""
+        return self._directives.get(model, Directive())
 
-    async def _load(self, record: Record, plan: Plan) -> None:
-        if record.tried != plan.wanted.fingerprint:  # what the earlier files did does not count against these
-            record.restarts, record.failures = Restarts(), 0
-        record.tried, record.retry_at_s = plan.wanted.fingerprint, None
-        try:
-            async with self._loads[record.deployment.backend]:
-                await self._replace(record, plan)
-            record.failures = 0
-        except TimeoutError:
-            self._fail(record, f"loading took longer than {self._load_timeout_s:g} s")
-        except (LoadFailed, OSError) as error:
-            self._fail(record, str(error))
-        except BackendDied as error:
-            self._died(record, str(error))
-        except BackendUnavailable as error:
-            record.failures += 1
-            self._retry(record, str(error), Restarts.delay_s(record.failures + 1))
-        except Exception:  # noqa: BLE001  # one deployment's trouble must not end the watch over all
-            _log.exception("loading %s failed", record.deployment)
-            self._fail(record, "internal error; the gateway's log says more")
-
-    async def _replace(self, record: Record, plan: Plan) -> None:
-        adapter = self.adapters[plan.deployment.backend]
-        if problem := plan.problem or await asyncio.to_thread(adapter.missing):
-            raise LoadFailed(problem)
-        digest = await asyncio.to_thread(plan.digest)
-        content: Fingerprint = (digest, plan.settings)
-        if record.endpoint is not None and record.loaded == content:
-            self._change(record, State.READY)  # touched, or put back as it was: what serves is the same
-            return
-        if record.refused is not None and record.refused[0] == content:
-            raise LoadFailed(record.refused[1])  # touched, and as useless as before
-        if record.endpoint is None:
-            self._change(record, State.LOADING)
-        started_s = time.monotonic()
-        async with asyncio.timeout(self._load_timeout_s):
-            try:
-                endpoint = record.pending = await adapter.load(plan.artifact(digest))
-            except LoadFailed as error:
-                record.refused = content, str(error)
-                raise
-            except TimeoutError:
-                raise
-            except OSError as error:  # no descriptor or process left to be had: no fault of the artifact's
-                raise BackendUnavailable(f"it could not be started: {error}") from error
-        try:
-            await self._warm_up(endpoint, plan.golden)
-            await self._frontend.publish(plan.deployment, endpoint, plan.limits)
-        except BaseException:
-            await adapter.unload(endpoint)
-            raise
-        if record.pending is not endpoint:
-            await self._release(record.deployment, endpoint)
-            raise BackendDied("it died right after it was loaded")
-        previous, record.endpoint, record.pending = record.endpoint, endpoint, None
-        record.digest, record.loaded, record.refused = digest, content, None
-        _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
-        self._change(record, State.READY)
-        if previous is not None:  # it may drain for long, and its successor may die meanwhile: nothing waits for it
-            self._background_task(self._release(record.deployment, previous))
-
-    async def _release(self, deployment: Deployment, endpoint: Endpoint) -> None:
-        await self._frontend.withdraw(deployment, endpoint)
-        await self.adapters[deployment.backend].unload(endpoint)
-
-    async def _unload(self, record: Record) -> None:
-        if record.endpoint is not None:
-            self._change(record, State.DRAINING)
-            await self._release(record.deployment, record.endpoint)
-            self._change(record, State.UNLOADED)
-        del self._records[record.deployment]
-        self._show()
-
-    def _fail(self, record: Record, reason: str) -> None:
-        if record.endpoint is not None:
-            self._change(record, State.READY, f"reload failed, the earlier files keep serving: {reason}")
+    def direct(self, model: str, directive: Directive | None) -> None:
+        """Have a directive count from the next look on, or none; it is for the time that `changing` gives."""
+        if directive is None:
+            self._directives.pop(model, None)
         else:
-            self._change(record, State.FAILED, reason)
+            self._directives[model] = directive
 
-    def _retry(self, record: Record, reason: str, delay_s: float) -> None:
-        record.retry_at_s = time.monotonic() + delay_s
-        self._fail(record, f"{reason}; trying again in {delay_s:g} s")
-        asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+    def forgive(self, model: str, version: int | None) -> None:
+        """Have what failed of a model, or of a version, loaded again at the next look."""
+        for record in self._of(model, version):
+            if record.reason and not record.busy:
+                record.forgive()
 
-    def _died(self, record: Record, reason: str) -> None:
-        delay_s = record.restarts.died(time.monotonic())
-        if delay_s is None:
-            record.retry_at_s = None
-            minutes = Restarts.WINDOW_S / 60
-            self._fail(
-                record, f"quarantined after {Restarts.MAX_DEATHS} deaths in {minutes:.0f} minutes; the last: {reason}"
-            )
-        else:
-            self._retry(record, reason, delay_s)
+    async def cancel_loads(self, model: str, version: int | None = None) -> None:
+        """Give up the loads of a model, or of a version, that are under way; what serves goes on."""
+        await asyncio.gather(*(self._lifecycle.cancel_load(record) for record in self._of(model, version)))
+
+    def _of(self, model: str, version: int | None) -> list[Record]:
+        return [
+            each
+            for each in self.records
+            if each.deployment.model == model and version in (None, each.deployment.version)
+        ]
+
+    def uses(self, folder: Path) -> bool:
+        """Whether anything is served, or being loaded, from files below a folder."""
+        return self._lifecycle.uses(folder)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nothing waits for, but `stop` does."""
+        self._lifecycle.in_background(work)
 
     def on_death(self, endpoint: Endpoint, reason: str) -> None:
         """Told by an adapter that an endpoint ended by itself."""
-        for record in self._records.values():
-            if record.pending == endpoint:
-                record.pending = None
-            if record.endpoint == endpoint:
-                record.endpoint = None
-                self._background_task(self._release(record.deployment, endpoint))
-                if not record.busy and self._is_bystander(record):
-                    self._retry(record, reason, Restarts.FIRST_DELAY_S)
-                elif not record.busy:
-                    self._died(record, reason)
-                elif record.state is State.READY:
-                    self._change(record, State.LOADING, reason)  # its successor is on its way
-
-    def _is_bystander(self, record: Record) -> bool:
-        """Whether it died with a server that others share, while one of these was being loaded: that one is suspect."""
-        backend = record.deployment.backend
-        others = (other for other in self._records.values() if other.deployment.backend == backend)
-        return backend not in RUNTIMES_OWN and any(other.busy for other in others)
-
-    def _background_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._lifecycle.on_death(endpoint, reason)
 
     async def stop(self) -> None:
         """Withdraw every deployment, let running requests end, and stop every process."""
-        for record in self._records.values():
-            if record.task is not None and record.state is not State.DRAINING:
-                record.task.cancel()
-        tasks = [record.task for record in self._records.values() if record.task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # Their processes end as a whole, so nothing is unloaded from them one by one.
-        await asyncio.gather(
-            *(self._drain(record) for record in self.records), *self._background, return_exceptions=True
-        )
+        self._stopping = True
+        self._shown.set()
+        await self._lifecycle.stop()
         await asyncio.gather(*(adapter.close() for adapter in self.adapters.values()))
-
-    async def _drain(self, record: Record) -> None:
-        if record.endpoint is not None:
-            self._change(record, State.DRAINING)
-            await self._frontend.withdraw(record.deployment, record.endpoint)
-            self._change(record, State.UNLOADED)

@@ -70,6 +70,7 @@ class Registry:
         self._statistics: dict[Deployment, Statistics] = {}
         self._ready = asyncio.Event()
         self._stopping = False
+        self.at_startup: frozenset[Deployment] = frozenset()
 
     @property
     def tables(self) -> Mapping[str, ModelTable]:
@@ -111,6 +112,10 @@ class Registry:
         self._routes.clear()
         standings = {each: standing for table in tables.values() for each, standing in table.standings.items()}
         if not any(standing.state in (State.FOUND, State.LOADING) for standing in standings.values()):
+            if not self._ready.is_set():
+                self.at_startup = frozenset(
+                    each for each, standing in standings.items() if standing.state is State.READY
+                )
             self._ready.set()
         for gone in self._statistics.keys() - standings.keys() - self._leases.keys():
             del self._statistics[gone]

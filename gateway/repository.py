@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.errors import BackendUnavailable
 from gateway.artifacts import VersionFiles, find_artifacts, printable
 from gateway.config import ConfigError, ModelConfig, read_labels, read_model_config
+from gateway.errors import ModelNotFound
 from gateway.types import MODEL_NAME
 
 _VERSION_FOLDER = re.compile(r"[0-9]{1,18}")
-_MAX_CONFIG_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 20
+LABELS_FILE = "labels.toml"
+_NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class ModelEntry:
     versions: Mapping[int, VersionFiles]
     problems: tuple[Problem, ...]
 
+    def all_problems(self) -> list[Problem]:
+        """Every mistake found, of the model and its versions."""
+        found = list(self.problems)
+        for files in self.versions.values():
+            found.extend(Problem(f"{self.name}/{files.path.name}", text) for text in files.problems)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -54,13 +65,26 @@ class Snapshot:
     unreadable: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
 
+    def entry(self, model: str) -> ModelEntry:
+        """A model of the repository.
+
+        Raises:
+            ModelNotFound: there is none of that name.
+            BackendUnavailable: its folder cannot be read just now.
+        """
+        if model in self.unreadable:
+            raise BackendUnavailable(f"the folder of model '{model}' cannot be read just now")
+        if model not in self.models:
+            shown = sorted(self.models)[:_NAMES_SHOWN]
+            there = (", ".join(shown) or "none") + (" and more" if len(self.models) > len(shown) else "")
+            raise ModelNotFound(f"model '{model:.80}' is not in the repository; there are: {there}")
+        return self.models[model]
+
     def all_problems(self) -> list[Problem]:
         """Every mistake found, of the repository, its models and their versions."""
         found = list(self.problems)
         for model in self.models.values():
-            found.extend(model.problems)
-            for files in model.versions.values():
-                found.extend(Problem(f"{model.name}/{files.path.name}", text) for text in files.problems)
+            found.extend(model.all_problems())
         return found
 
 
@@ -78,7 +102,7 @@ def scan(root: Path) -> Snapshot:
             problems.append(Problem(printable(folder.name), "not served: a model's name is a-z 0-9 . _ - (64 at most)"))
             continue
         try:
-            models[folder.name] = _scan_model(folder)
+            models[folder.name] = scan_model(folder.name, folder)
         except OSError as error:
             unreadable.add(folder.name)
             problems.append(Problem(folder.name, f"cannot be read: {error.strerror or error}"))
@@ -91,19 +115,20 @@ def _folders(root: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _scan_model(folder: Path) -> ModelEntry:
+def scan_model(name: str, folder: Path) -> ModelEntry:
+    """Look at one model's folder; raises OSError where it cannot be read."""
     problems: list[Problem] = []
     config: ModelConfig | None = ModelConfig()
     labels: dict[str, int] | None = {}
     try:
-        if (text := _read(folder / "model.toml")) is not None:
+        if (text := read_text(folder / "model.toml")) is not None:
             config = read_model_config(text, f"{folder.name}/model.toml")
     except ConfigError as error:
         config = None
         problems.append(_problem(error))
     try:
-        if (text := _read(folder / "labels.toml")) is not None:
-            labels = read_labels(text, f"{folder.name}/labels.toml")
+        if (text := read_text(folder / LABELS_FILE)) is not None:
+            labels = read_labels(text, f"{folder.name}/{LABELS_FILE}")
     except ConfigError as error:
         labels = None
         problems.append(_problem(error))
@@ -116,7 +141,7 @@ def _scan_model(folder: Path) -> ModelEntry:
             for number in config.versions
             if number not in versions
         )
-    return ModelEntry(folder.name, folder, config, labels, versions, tuple(problems))
+    return ModelEntry(name, folder, config, labels, versions, tuple(problems))
 
 
 def _scan_versions(folder: Path, problems: list[Problem]) -> dict[int, VersionFiles]:
@@ -139,17 +164,23 @@ def _problem(error: ConfigError) -> Problem:
     return Problem(where, text)
 
 
-def _read(file: Path) -> str | None:
+def read_text(file: Path) -> str | None:
+    """The text of a model's settings; None where there is no such file.
+
+    Raises:
+        ConfigError: it is no regular file, too large, or no UTF-8.
+        OSError: it cannot be read.
+    """
     try:
         # Without waiting: a named pipe would keep the open, and so the watch over everything, for ever.
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise ConfigError(f"{file.parent.name}/{file.name}: expected a regular file")
-            data = stream.read(_MAX_CONFIG_BYTES + 1)
+            data = stream.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         return None
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise ConfigError(f"{file.parent.name}/{file.name}: larger than {_MAX_CONFIG_BYTES} bytes")
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{file.parent.name}/{file.name}: larger than {MAX_CONFIG_BYTES} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gateway.app import Gateway
 from gateway.config import Settings
-from gateway.controlplane import Record
+from gateway.lifecycle import Record
 from gateway.logs import configure
 from gateway.terminal.progress import LoadingTable
 from gateway.types import State
@@ -49,7 +49,11 @@ async def _serve(settings: Settings, console: Console) -> None:
 
     gateway = Gateway(settings, on_change)
     _log.info(
-        "serving %s: inference on %s, control on %s", settings.repository, gateway.inference_url, gateway.control_url
+        "serving %s: inference on %s, gRPC on %s, control on %s",
+        settings.repository,
+        gateway.inference_url,
+        gateway.grpc_address,
+        gateway.control_url,
     )
     if console.is_terminal:
         logging.getLogger().setLevel(logging.WARNING)  # the table says the same, and stays in place
@@ -81,6 +85,6 @@ async def _announce(
     console.print(
         f"[bold green]Torii is ready[/bold green]: {ready} of {len(records)} deployments after "
         f"{time.monotonic() - started_s:.1f} s. Inference {gateway.inference_url}/docs, "
-        f"control {gateway.control_url}. Try: torii status",
+        f"gRPC {gateway.grpc_address}, control {gateway.control_url}. Try: torii status",
         soft_wrap=True,
     )

@@ -61,14 +61,26 @@ class Wish(Enum):
     """Its files are still being written."""
     SPARE = auto()
     """Its files are there, but the version policy leaves it out: it goes once others can answer."""
+    WITHDRAWN = auto()
+    """Somebody asked for its unload: it goes at once, and comes back when asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A deployment as the repository has it. `fingerprint` differs whenever loading it again would matter."""
+    """A deployment as the repository has it.
+
+    `fingerprint` differs whenever loading it again would matter; `by_label` is where the version policy leaves it out
+    and only a label keeps it: it stands in for no other.
+    """
 
     wish: Wish
     fingerprint: Fingerprint
+    by_label: bool = False
+
+    @property
+    def by_policy(self) -> bool:
+        """Whether the version policy keeps it."""
+        return self.wish in (Wish.SERVE, Wish.WAIT) and not self.by_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +115,8 @@ def next_steps(
     for deployment, have in actual.items():
         if have.busy or have.state is State.UNLOADED:
             continue
-        kept = wanted.get(deployment)
-        if kept is None or (kept.wish is Wish.SPARE and _replaced(deployment, wanted, actual)):
+        wish = wanted[deployment].wish if deployment in wanted else Wish.WITHDRAWN
+        if wish is Wish.WITHDRAWN or (wish is Wish.SPARE and _replaced(deployment, wanted, actual)):
             steps[deployment] = Act.UNLOAD
     return steps
 
@@ -123,7 +135,7 @@ def _replaced(spare: Deployment, wanted: Mapping[Deployment, Wanted], actual: Ma
     """Whether what the policy keeps can answer in its place (on its backend, if any): one ready, none on its way."""
     if actual[spare].state is not State.READY:
         return True
-    kept = [each for each, want in wanted.items() if each.model == spare.model and want.wish is not Wish.SPARE]
+    kept = [each for each, want in wanted.items() if each.model == spare.model and want.by_policy]
     kept = [each for each in kept if each.backend == spare.backend] or kept
     states = [actual[each].state if each in actual else State.FOUND for each in kept]
     return State.READY in states and State.FOUND not in states and State.LOADING not in states

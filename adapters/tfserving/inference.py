@@ -18,7 +18,7 @@ from adapters.tfserving.protos import (
     types_pb2,
 )
 from adapters.tfserving.servables import Refused, Servable
-from adapters.tfserving.tensor_proto import decode, encode
+from adapters.tfserving.tensor_proto import decode, encode_values
 
 DEFAULT_SIGNATURE = "serving_default"
 METHOD_PREDICT = "tensorflow/serving/predict"
@@ -38,7 +38,7 @@ def predict(servable: Servable, request: Any) -> Any:
     _name_served(response.model_spec, servable, name)
     tensors = servable.model.run(feeds, [signature.outputs[alias].name for alias in aliases])
     for alias, tensor in zip(aliases, tensors, strict=True):
-        encode(tensor, response.outputs[alias])
+        encode_values(tensor, response.outputs[alias])
     return response
 
 

@@ -64,8 +64,11 @@ async def call(
     limit_s: float | None = None,
     wait_for_ready: bool | None = None,
     none_where: Container[grpc.StatusCode] = (),
+    verbatim: bool = False,
 ) -> Any:
     """Call a stub's method; None where it answers one of the statuses `none_where`. Cancelling cancels the call.
+
+    `verbatim` is for callers who speak TF Serving's protocol: they are told their own mistakes in its very words.
 
     Raises:
         ServingError: what `ERRORS` says of the status; BackendUnavailable where the channel is or was closed.
@@ -75,7 +78,7 @@ async def call(
     except grpc.aio.AioRpcError as error:
         if error.code() in none_where:
             return None
-        raise serving_error(error) from error
+        raise serving_error(error, verbatim) from error
     except grpc.aio.UsageError as error:
         raise BackendUnavailable("the connection to TF Serving is closed") from error
     except asyncio.CancelledError:
@@ -86,8 +89,11 @@ async def call(
         raise BackendUnavailable("the connection to TF Serving was closed") from None
 
 
-def serving_error(error: grpc.aio.AioRpcError) -> ServingError:
-    """What a status means to Torii, with the first line of its text."""
+def serving_error(error: grpc.aio.AioRpcError, verbatim: bool = False) -> ServingError:
+    """What a status means to Torii, with the first line of its text; `verbatim` leaves a caller's mistake its text."""
     code = error.code()
     text = (error.details() or "").strip() or "no details"
-    return ERRORS[code](f"TF Serving: {text.splitlines()[0][:_CHARACTERS]} ({code.name})")
+    kind = ERRORS[code]
+    if verbatim and kind is InvalidInput:
+        return InvalidInput(text[:_CHARACTERS])
+    return kind(f"TF Serving: {text.splitlines()[0][:_CHARACTERS]} ({code.name})")

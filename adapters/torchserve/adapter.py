@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import Artifact, Endpoint, OnDeath
-from adapters.errors import BackendDied, LoadFailed, ServingError
+from adapters.errors import BackendDied, BackendUnavailable, LoadFailed, ServingError
 from adapters.torchserve.address import TorchServeAddress
 from adapters.torchserve.java import OLDEST, find_java
 
@@ -123,6 +123,22 @@ class TorchServeAdapter:
         from adapters.torchserve import loading
 
         await loading.unload(self._host, endpoint)
+
+    async def scale(self, endpoint: Endpoint, minimum: int, maximum: int) -> None:
+        """See Scalable.scale. A reload begins with as many workers as the settings say."""
+        await self._running().management.scale(endpoint.remote["model"], minimum, maximum)
+
+    async def workers(self, endpoint: Endpoint) -> Mapping[str, Any]:
+        """See Scalable.workers: what TorchServe's management API says of the model."""
+        described = await self._running().management.look(endpoint.remote["model"])
+        if described is None:
+            raise BackendUnavailable("TorchServe has no such model any more")
+        return described
+
+    def _running(self) -> Host:
+        if self._host is None:
+            raise BackendUnavailable("TorchServe does not run; it is started with the next load")
+        return self._host
 
     async def close(self) -> None:
         """Stop TorchServe where it is ours; else unregister what was registered there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -11,8 +12,8 @@ import numpy as np
 from yarl import URL
 
 from adapters import wire
-from adapters.base import Endpoint
-from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, ServingError
+from adapters.base import Endpoint, RawAnswer
+from adapters.errors import BackendDied, BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.tensors import Tensor, Tensors
 
 _MEANINGS: dict[tuple[int, str], type[ServingError]] = {
@@ -27,9 +28,19 @@ _MEANINGS: dict[tuple[int, str], type[ServingError]] = {
 }
 """TorchServe's status and type to our errors; "" stands for every other type. Whatever is not here: InferenceFailed."""
 
-_WORKER_GONE = ("Worker died", "Worker scaled down")
+_NOT_THE_MODELS = {
+    (400, "InvalidKeyException"),
+    (404, "ModelNotFoundException"),
+    (404, "ModelVersionNotFoundException"),
+    (503, "ServiceUnavailableException"),
+}
+"""Statuses and types of what TorchServe answers by itself, in the place of a model that has no part in it."""
+
+_WORKER_GONE = {"Worker died": BackendDied, "Worker scaled down": BackendUnavailable}
 _AT_ONCE = 16
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0)  # deadlines are the gateway's, limits the registration's
+_BYTES = {"Content-Type": "application/octet-stream"}
+_NO_TYPE = ("Content-Type",)  # unless it is given
 _NO_NEED = ("Accept", "Accept-Encoding", "User-Agent")  # TorchServe hands every header to its Python worker
 
 
@@ -42,15 +53,16 @@ def _error_of(body: bytes) -> tuple[str, str]:
     try:
         error = json.loads(body)
         return str(error.get("type", "")), str(error["message"])
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         return "", body[:300].decode(errors="replace").strip() or "no reason given"
 
 
 def failure(status: int, body: bytes) -> ServingError:
     """What TorchServe's answer means."""
     kind, message = _error_of(body)
-    if message.startswith(_WORKER_GONE):
-        return BackendUnavailable(f"TorchServe's worker died with this request; it is being restarted ({message})")
+    for beginning, gone in _WORKER_GONE.items():
+        if message.startswith(beginning):
+            return gone(f"TorchServe's worker died with this request; it is being restarted ({message})")
     meaning = _MEANINGS.get((status, kind)) or _MEANINGS.get((status, "")) or InferenceFailed
     return meaning(f"TorchServe answered {status}: {message}")
 
@@ -62,7 +74,9 @@ class TorchServeClient:
         """`session` is closed with the client."""
         self.signature = endpoint.signature
         self._session = session
-        self._url = URL(f"{endpoint.address.rstrip('/')}/predictions/{endpoint.remote['model']}")
+        address = endpoint.address.rstrip("/")
+        self._url = URL(f"{address}/predictions/{endpoint.remote['model']}")
+        self._explain_url = URL(f"{address}/explanations/{endpoint.remote['model']}")
         self._raw = endpoint.remote["kind"] == "raw"
         self._max_bytes = int(endpoint.remote.get("max_bytes", wire.MAX_FRAME_BYTES))
 
@@ -73,7 +87,7 @@ class TorchServeClient:
         Raises:
             BackendUnavailable: the endpoint's token is gone, as it is with its TorchServe.
         """
-        headers = {"Content-Type": "application/octet-stream"}
+        headers = {}
         if token_file := endpoint.remote.get("token_file"):
             headers["Authorization"] = f"Bearer {await asyncio.to_thread(_read, Path(token_file))}"
         session = aiohttp.ClientSession(
@@ -82,6 +96,7 @@ class TorchServeClient:
             skip_auto_headers=_NO_NEED,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=_TIMEOUT,
+            auto_decompress=False,
         )
         return cls(endpoint, session)
 
@@ -111,18 +126,40 @@ class TorchServeClient:
 
     async def post(self, body: bytes) -> bytes:
         """Post one body as it is, and give the answer's; raises as `infer` does."""
+        answer = await self._ask(self._url, body, _BYTES)
+        if answer.status >= 400:
+            raise failure(answer.status, answer.body)
+        return answer.body
+
+    async def exchange(self, body: bytes, headers: Mapping[str, str], *, explain: bool = False) -> RawAnswer:
+        """See RawServable.exchange."""
+        answer = await self._ask(self._explain_url if explain else self._url, body, headers)
+        if answer.status >= 400 and (answer.status, _error_of(answer.body)[0]) in _NOT_THE_MODELS:
+            raise failure(answer.status, answer.body)
+        return answer
+
+    async def _ask(self, url: URL, body: bytes, headers: Mapping[str, str]) -> RawAnswer:
         if len(body) > self._max_bytes:
             raise InvalidInput(f"expected at most {self._max_bytes} bytes of inputs, got {len(body)}")
         if self._session.closed:
             raise BackendUnavailable("this connection to TorchServe was closed")
         try:
-            async with self._session.post(self._url, data=body) as answer:
-                received = await answer.read()
-                if answer.status >= 400:
-                    raise failure(answer.status, received)
-                return received
+            async with self._session.post(url, data=body, headers=headers, skip_auto_headers=_NO_TYPE) as answer:
+                return RawAnswer(answer.status, answer.raw_headers, await self._read(answer))
         except (aiohttp.ClientError, OSError) as error:
             raise BackendUnavailable(f"TorchServe cannot be reached: {error}") from error
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        """The whole answer, up to the limit: a handler that streams may never end."""
+        chunks: list[bytes] = []
+        left = self._max_bytes
+        async for chunk in answer.content.iter_any():
+            left -= len(chunk)
+            if left < 0:
+                answer.close()
+                raise InferenceFailed(f"expected an answer of at most {self._max_bytes} bytes, got more")
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     async def aclose(self) -> None:
         """Close the connections; requests that still wait fail with BackendUnavailable."""

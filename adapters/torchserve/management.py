@@ -58,6 +58,20 @@ class Management:
         if status not in {200, 404}:
             raise BackendUnavailable(f"TorchServe answered {status} to the unloading of {name}: {message_of(body)}")
 
+    async def scale(self, name: str, minimum: int, maximum: int) -> None:
+        """Have `model` or `model/version` keep so many workers; does not wait for them, as `register` does not.
+
+        Raises:
+            LoadFailed: TorchServe refused.
+            BackendUnavailable: it cannot be reached, or has no such model.
+        """
+        query: dict[str, str | int] = {"min_worker": minimum, "max_worker": maximum, "synchronous": "false"}
+        status, body = await self._ask("PUT", f"/models/{name}", query)
+        if status in {404, 503, 507}:
+            raise BackendUnavailable(f"TorchServe answered {status}: {message_of(body)}")
+        if status >= 400:
+            raise LoadFailed(message_of(body))
+
     async def look(self, path: str) -> dict[str, Any] | None:
         """What TorchServe says of `model` or `model/version`; None where it has no such model."""
         status, body = await self._ask("GET", f"/models/{path}", {})

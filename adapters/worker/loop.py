@@ -9,14 +9,13 @@ import contextlib
 import logging
 import select
 import socket
-import time
 from collections.abc import Iterator
+from time import monotonic_ns
 
 from adapters import wire
 from adapters.base import Session
 from adapters.batching import BatchQueue, Call, gather, scatter
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
-from adapters.executions import Execution
 
 _log = logging.getLogger(__name__)
 
@@ -153,17 +152,17 @@ class Worker:
 
 def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]]:
     """Run a batch; gives the frame that answers each call. Raises InvalidInput or InferenceFailed."""
-    taken_ns = time.monotonic_ns()
+    taken_ns = monotonic_ns()
     try:
         inputs = gather(batch)
-        gathered_ns = time.monotonic_ns()
+        gathered_ns = monotonic_ns()
         outputs = session.run(inputs)
     except InvalidInput:
         raise
     except Exception as error:  # whatever a model throws is that model's failure
         _log.exception("the model failed")
         raise InferenceFailed(f"the model failed: {first_line(error)}") from error
-    ran_ns = time.monotonic_ns()
+    ran_ns = monotonic_ns()
     answers = scatter(outputs, batch)
     try:
         frames = [
@@ -172,12 +171,12 @@ def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]
         ]
     except Exception as error:
         raise InferenceFailed(f"the model's answer cannot be sent: {first_line(error)}") from error
-    spent_ns = gathered_ns - taken_ns, ran_ns - gathered_ns, time.monotonic_ns() - ran_ns
-    rows = sum(session.signature.rows(call.inputs) for call in batch)
+    input_ns, run_ns, output_ns = gathered_ns - taken_ns, ran_ns - gathered_ns, monotonic_ns() - ran_ns
+    rows = session.signature.rows(inputs)
     for call, frame in zip(batch, frames, strict=True):
         # The wait begins where the call was sent: it lies in the socket, unread, while another batch runs.
         queue_ns = max(0, taken_ns - call.sent_ns)
-        wire.stamp(frame, Execution(queue_ns, *spent_ns, rows, call is batch[0]))
+        wire.stamp(frame, queue_ns, input_ns, run_ns, output_ns, rows, call is batch[0])
     return frames
 
 

@@ -11,11 +11,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from adapters.errors import ServingError
-from gateway.api import open_inference_routes
+from gateway.api import open_inference_routes, tf_serving_routes, torchserve_routes
 from gateway.api.dialect import App, Dialect
 from gateway.api.endpoint import DialectEndpoint
 from gateway.api.model_repository import ModelRepositoryHttp
 from gateway.api.open_inference import OpenInferenceHttp
+from gateway.api.tf_serving import TfServingHttp
+from gateway.api.torchserve import TorchServeHttp
 from gateway.dataplane import DataPlane
 from gateway.modelaccess import ModelAccess
 from gateway.protocols.open_inference import STATUS
@@ -35,8 +37,16 @@ def build(dataplane: DataPlane, models: ModelAccess, max_body_bytes: int) -> App
         return RedirectResponse("/docs")
 
     open_inference_routes.add(app, dataplane)
+    tf_serving_routes.add(app)
+    torchserve_routes.add(app)
     _add_errors(app)
-    dialects: list[Dialect] = [OpenInferenceHttp(dataplane), ModelRepositoryHttp(models)]
+    torchserve = TorchServeHttp(dataplane)
+    dialects: list[Dialect] = [
+        OpenInferenceHttp(dataplane),
+        ModelRepositoryHttp(models),
+        TfServingHttp(dataplane, torchserve.raw_predictions),
+        torchserve,
+    ]
     return DialectEndpoint(dialects, max_body_bytes, app)
 
 

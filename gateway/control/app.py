@@ -8,17 +8,26 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
+from gateway.control.errors import add_errors
+from gateway.control.labels import add_labels
+from gateway.control.repository import add_repository
 from gateway.control.status import Status, status
+from gateway.control.torchserve_management import TorchServeManagement
+from gateway.control.torchserve_routes import add_torchserve_management
 from gateway.controlplane import ControlPlane
+from gateway.labels import Labels
+from gateway.modelcontrol import ModelControl
 from gateway.registry import Registry
 
 
-def build(control: ControlPlane, registry: Registry) -> FastAPI:
+def build(
+    control: ControlPlane, registry: Registry, labels: Labels, models: ModelControl, max_body_bytes: int
+) -> FastAPI:
     """The ASGI app of the control port."""
     app: FastAPI = FastAPIOffline(
         title="Torii control API",
         version=version("torii-gateway"),
-        summary="What is loaded, where, and why something is not.",
+        summary="What is loaded, where, and why something is not; labels, loads and unloads by name.",
     )
 
     @app.get("/", include_in_schema=False)
@@ -30,4 +39,8 @@ def build(control: ControlPlane, registry: Registry) -> FastAPI:
         """Every deployment with its state, reason, process and memory; and every mistake in the repository."""
         return status(control, registry.ready)
 
+    add_labels(app, labels)
+    add_repository(app, models, max_body_bytes)
+    add_torchserve_management(app, TorchServeManagement(control, registry, models, labels))
+    add_errors(app)
     return app

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 from pydantic import BaseModel, Field
 
-from gateway.controlplane import ControlPlane, Record
+from gateway.controlplane import ControlPlane
+from gateway.lifecycle import Record
 from gateway.types import State
 
 

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway.controlplane import Record
+from gateway.lifecycle import Record
 from gateway.types import Deployment, State
 
 _MARKS = {State.READY: ("✓", "green"), State.FAILED: ("✗", "red")}

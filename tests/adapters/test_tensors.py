@@ -189,3 +189,27 @@ def test_outputs_that_the_model_does_not_give_are_refused_with_those_that_it_giv
     SIGNATURE.check_outputs(("scores",))
     with pytest.raises(InvalidInput, match="output 'boxes' is unknown; the model gives scores"):
         SIGNATURE.check_outputs(("scores", "boxes"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "rows"),
+    [
+        ((None, 2), {"pixels": np.zeros((64, 2))}, 64),
+        ((None, 2), {"pixels": np.zeros((0, 2))}, 0),
+        ((3, 2), {"pixels": np.zeros((3, 2))}, 1),
+        ((), {"pixels": np.zeros(())}, 1),
+        (None, {"pixels": np.zeros((5, 2))}, 5),
+        (None, {"pixels": np.zeros(())}, 1),
+        ((None, 2), {}, 1),
+    ],
+    ids=["a free axis", "no rows", "a fixed axis", "no axis", "any rank", "any rank, and none", "no input"],
+)
+def test_rows_are_the_first_axis_unless_the_model_fixes_it(
+    shape: tuple[int | None, ...] | None, inputs: dict[str, Tensor], rows: int
+) -> None:
+    signature = Signature((TensorSpec("pixels", DataType.FP64, shape),), ())
+    assert signature.rows(inputs) == rows
+
+
+def test_a_model_without_inputs_is_asked_for_one_row() -> None:
+    assert Signature((), ()).rows({}) == 1

@@ -9,13 +9,16 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from adapters import errors, wire
+from adapters.executions import Execution
 from adapters.tensors import DataType, Tensor
 from adapters.wire import BrokenFrame, Frame, FrameReader, Kind
 from tests.strategies import same, tensors
 
-IDS = st.integers(0, 2**64 - 1)
+IDS = NS = st.integers(0, 2**64 - 1)
+EXECUTIONS = st.builds(Execution, NS, NS, NS, NS, NS, st.booleans())
 TENSORS = st.dictionaries(st.text(max_size=5), tensors(), max_size=3)
 SENT = st.lists(st.tuples(st.sampled_from([Kind.INFER, Kind.RESULT]), IDS, TENSORS), min_size=1, max_size=4)
 
@@ -30,7 +33,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 
 def prefix(kind: int, head_bytes: int, body_bytes: int) -> bytes:
-    return struct.pack("<B3xIQQ", kind, head_bytes, 1, body_bytes)
+    return struct.pack("<B3xIQQ56x", kind, head_bytes, 1, body_bytes)
 
 
 @given(SENT, st.lists(st.integers(0, 10**6), max_size=12))
@@ -45,6 +48,42 @@ def test_any_tensors_cut_anywhere_arrive_as_they_were_sent(
         got = frame.tensors()
         assert list(got) == list(values)
         assert all(same(got[name], values[name]) for name in values)
+
+
+@given(st.lists(st.tuples(IDS, TENSORS, EXECUTIONS), min_size=1, max_size=3), st.lists(st.integers(0, 10**6)))
+def test_what_an_execution_cost_arrives_with_its_answer_cut_anywhere(
+    sent: list[tuple[int, dict[str, Tensor], Execution]], places: list[int]
+) -> None:
+    stream = b""
+    for number, values, execution in sent:
+        frame = wire.tensors_frame(Kind.RESULT, number, values)
+        wire.stamp(frame, *astuple(execution))
+        stream += b"".join(frame)
+    reader = FrameReader()
+    frames = [frame for piece in cut(stream, places) for frame in reader.feed(piece)]
+    assert [(frame.id, frame.execution) for frame in frames] == [(number, cost) for number, _, cost in sent]
+    for frame, (_, values, _) in zip(frames, sent, strict=True):
+        assert all(same(frame.tensors()[name], values[name]) for name in values)
+
+
+@given(IDS, TENSORS, NS)
+def test_a_request_says_when_it_was_sent_and_nothing_of_what_it_cost(
+    number: int, values: dict[str, Tensor], sent_ns: int
+) -> None:
+    (frame,) = FrameReader().feed(b"".join(wire.tensors_frame(Kind.INFER, number, values, sent_ns)))
+    assert (frame.id, frame.sent_ns, frame.execution) == (number, sent_ns, Execution())
+    assert all(same(frame.tensors()[name], values[name]) for name in values)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [wire.cancel_frame(1), wire.error_frame(1, errors.InferenceFailed("no")), encode(Kind.RESULT, 1, {})],
+    ids=["cancel", "error", "result that nobody stamped"],
+)
+def test_a_frame_that_has_nothing_to_say_of_times_has_zeros_there(frame: bytes) -> None:
+    assert frame[24:80] == bytes(56)
+    (got,) = FrameReader().feed(frame)
+    assert (got.sent_ns, got.execution) == (0, Execution())
 
 
 def test_a_stream_that_comes_byte_by_byte_gives_each_frame_with_its_last_byte() -> None:
@@ -143,7 +182,7 @@ def test_a_head_that_disagrees_with_its_body_is_broken(head: tuple[object, ...])
 
 
 @pytest.mark.parametrize(("head_bytes", "body_bytes"), [(0, 2**32), (0, 2**63), (2**32 - 1, 2**64 - 1)])
-@pytest.mark.parametrize("first", [0, 11, 23])
+@pytest.mark.parametrize("first", [0, 11, 79])
 def test_a_huge_claimed_length_is_refused_as_soon_as_it_is_read(head_bytes: int, body_bytes: int, first: int) -> None:
     reader = FrameReader()
     claim = prefix(Kind.RESULT, head_bytes, body_bytes)
@@ -152,7 +191,7 @@ def test_a_huge_claimed_length_is_refused_as_soon_as_it_is_read(head_bytes: int,
         reader.feed(claim[first:])
 
 
-@pytest.mark.parametrize("first", [0, 11, 23])
+@pytest.mark.parametrize("first", [0, 11, 79])
 def test_a_claim_takes_no_memory_before_its_bytes_are_there(first: int) -> None:
     claim = prefix(Kind.RESULT, 8, 2**28)
     reader = FrameReader()

@@ -24,7 +24,9 @@ _DATATYPES = {"float32": "FP32", "int64": "INT64", "uint8": "UINT8", "float64": 
 class RunningGateway:
     """`torii serve` over a repository, on free ports of loopback."""
 
-    def __init__(self, process: subprocess.Popen[bytes], repository: Path, ports: tuple[int, int, int], log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], repository: Path, ports: tuple[int, int, int], log: Path
+    ) -> None:
         self.process = process
         self.repository = repository
         self.url = f"http://127.0.0.1:{ports[0]}"

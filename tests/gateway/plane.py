@@ -11,10 +11,14 @@ from pathlib import Path
 
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable
-from gateway.controlplane import ControlPlane, Record
+from gateway.controlplane import ControlPlane
+from gateway.labels import Labels
+from gateway.lifecycle import Record
+from gateway.modelcontrol import ModelControl
 from gateway.plans import Planner
 from gateway.registry import Registry
 from gateway.types import Deployment, Target
+from gateway.uploads import Uploads
 from tests.gateway.fakes import FakeAdapter, HeldServable, QuickServable, X, endpoint, no_warm_up
 from tests.waiting import turns, until
 
@@ -22,7 +26,7 @@ from tests.waiting import turns, until
 class Plane:
     """What a test does to the folder and to the backends, and what it sees of it."""
 
-    def __init__(self, folder: Path, *backends: str, load_timeout_s: float = 60.0) -> None:
+    def __init__(self, folder: Path, *backends: str, load_timeout_s: float = 60.0, poll_s: float = 0.005) -> None:
         self.root = folder / "repository"
         self.root.mkdir()
         self._staged = itertools.count()
@@ -37,10 +41,18 @@ class Plane:
             Planner(tuple(self.adapters), settle_s=0.0),
             self.adapters,
             self.registry,
-            poll_s=0.005,
+            poll_s=poll_s,
             load_timeout_s=load_timeout_s,
             warm_up=no_warm_up,
             on_change=self._changed,
+        )
+        self.labels = Labels(self.control)
+        self.by_name = ModelControl(
+            self.control,
+            Uploads(folder / "uploads"),
+            allow_upload=True,
+            max_upload_bytes=1000,
+            load_timeout_s=load_timeout_s,
         )
 
     async def _connect(self, to: Endpoint) -> HeldServable:
@@ -105,6 +117,11 @@ class Plane:
         model.closed = True
         self.control.on_death(endpoint(address, backend.backend), reason)
 
+    def kill_all(self, content: str) -> None:
+        """End every endpoint of an artifact's content."""
+        for address in [each for each, has in self.adapter.live.items() if has == content and each in self.models]:
+            self.kill(address)
+
     def record(self, deployment: str) -> Record | None:
         """A deployment's record, if there is one."""
         parsed = Deployment.parse(deployment)
@@ -132,9 +149,9 @@ class Plane:
             await self.control.scanned.wait()
         await turns()
 
-    async def ask(self, model: str = "m", version: int | None = None) -> str:
+    async def ask(self, model: str = "m", version: int | None = None, label: str | None = None) -> str:
         """Send a request; gives the content of the artifact that answered."""
-        with self.registry.lease(Target(model, version)) as lease:
+        with self.registry.lease(Target(model, version, label)) as lease:
             content = self.adapters[lease.endpoint.backend].live.get(lease.endpoint.address, "a dead one")
             await lease.servable.infer(X)
             return content

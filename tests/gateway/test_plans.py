@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.directives import Directive
 from gateway.plans import Plan, Planner, wishes
 from gateway.repository import scan
 from gateway.types import Deployment, Limits
@@ -66,6 +67,57 @@ def test_a_version_without_an_artifact_of_a_backend_that_is_used_is_not_the_late
     repository.write("m/2/model.tflite")
     repository.write("m/model.toml", 'versions = "latest:1"\nbackends = ["onnxruntime"]')
     assert {name: plan.wanted.wish for name, plan in repository.plans().items()} == {"m/1@onnxruntime": Wish.SERVE}
+
+
+def served(repository: Repository) -> set[str]:
+    return {name for name, plan in repository.plans().items() if plan.wanted.wish is Wish.SERVE}
+
+
+def test_a_version_that_a_label_names_is_served_whatever_the_policy_keeps(repository: Repository) -> None:
+    repository.write("m/2/model.onnx")
+    repository.write("m/3/model.onnx")
+    repository.write("m/labels.toml", "stable = 1")
+    for policy, kept in (("latest:1", {1, 3}), ("latest:2", {1, 2, 3}), ("all", {1, 2, 3})):
+        repository.write("m/model.toml", f'versions = "{policy}"')
+        assert served(repository) == {f"m/{number}@onnxruntime" for number in kept}
+    repository.write("m/model.toml", "versions = [2]")
+    assert served(repository) == {"m/1@onnxruntime", "m/2@onnxruntime"}
+    repository.write("m/labels.toml", "")
+    assert served(repository) == {"m/2@onnxruntime"}
+
+
+def test_what_only_a_label_keeps_is_told_from_what_the_policy_keeps(repository: Repository) -> None:
+    repository.write("m/2/model.onnx")
+    repository.write("m/labels.toml", "stable = 1\ncanary = 2")
+    repository.write("m/model.toml", 'versions = "latest:1"')
+    wanted = {name: plan.wanted.by_label for name, plan in repository.plans().items()}
+    assert wanted == {"m/1@onnxruntime": True, "m/2@onnxruntime": False}
+
+
+def test_labels_count_on_while_labels_toml_is_wrong(repository: Repository) -> None:
+    repository.write("m/2/model.onnx")
+    repository.write("m/model.toml", 'versions = "latest:1"')
+    repository.write("m/labels.toml", "stable = 1")
+    assert served(repository) == {"m/1@onnxruntime", "m/2@onnxruntime"}
+    repository.write("m/labels.toml", "stable = ")
+    assert served(repository) == {"m/1@onnxruntime", "m/2@onnxruntime"}
+    assert repository.planner.labels("m") == {"stable": 1}
+
+
+def test_labelled_versions_of_all_models_come_first(repository: Repository) -> None:
+    for name in ("m/2/model.onnx", "n/1/model.onnx", "n/2/model.onnx"):
+        repository.write(name)
+    repository.write("n/labels.toml", "stable = 2")
+    assert list(repository.plans()) == ["n/2@onnxruntime", "m/1@onnxruntime", "m/2@onnxruntime", "n/1@onnxruntime"]
+
+
+def test_a_version_that_was_unloaded_by_request_counts_for_no_policy(repository: Repository) -> None:
+    repository.write("m/2/model.onnx")
+    repository.write("m/model.toml", 'versions = "latest:1"')
+    directives = {"m": Directive().unloaded(2)}
+    plans = repository.planner.plan(scan(repository.root), 0, directives)
+    wanted = {str(deployment): wanted.wish for deployment, wanted in wishes(plans, directives).items()}
+    assert wanted == {"m/1@onnxruntime": Wish.SERVE, "m/2@onnxruntime": Wish.WITHDRAWN}
 
 
 def test_fresh_files_are_waited_for(tmp_path: Path) -> None:

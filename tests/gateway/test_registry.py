@@ -10,6 +10,7 @@ from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable
 from gateway.errors import ModelNotFound, Overloaded, VersionNotReady
 from gateway.registry import Registry
+from gateway.statistics import Duration
 from gateway.types import Deployment, Limits, ModelTable, Standing, State, Target
 from tests.gateway.fakes import HeldServable, X, endpoint
 from tests.waiting import turns
@@ -254,3 +255,48 @@ async def test_close_closes_every_connection_drained_or_not() -> None:
     assert [model.closed for model in frontend.models.values()] == [True] * 3
     with pytest.raises(BackendUnavailable):
         await request
+
+
+async def test_statistics_outlive_an_endpoint_that_is_replaced() -> None:
+    frontend = Frontend()
+    await frontend.publish(ONE, "a")
+    frontend.show(v1="READY")
+    earlier = frontend.registry.lease(TARGET)
+    earlier.statistics.succeeded(2, 100)
+    await frontend.publish(ONE, "b")
+    frontend.registry.lease(TARGET).statistics.succeeded(1, 10)
+    earlier.statistics.succeeded(4, 1000)  # which it had begun before
+    await frontend.registry.withdraw(ONE, endpoint("a"))
+    frontend.show(v1="READY")
+    (snapshot,) = frontend.registry.statistics().values()
+    assert (snapshot.inference_count, snapshot.inference_stats.success) == (7, Duration(3, 1110))
+
+
+async def test_statistics_outlive_a_death_and_go_with_their_deployment() -> None:
+    frontend = Frontend()
+    await frontend.publish(ONE, "a")
+    await frontend.publish(TWO, "c")
+    frontend.show(v1="READY", v2="READY")
+    frontend.registry.lease(Target("m", 1)).statistics.failed(5)
+    await frontend.registry.withdraw(ONE, endpoint("a"))
+    for state in ("FAILED", "LOADING"):
+        frontend.show(v1=state, v2="READY")
+    await frontend.publish(ONE, "b")
+    frontend.show(v1="READY", v2="READY")
+    told = frontend.registry.statistics()
+    assert {each: snapshot.inference_stats.fail.count for each, snapshot in told.items()} == {ONE: 1, TWO: 0}
+    await frontend.registry.withdraw(ONE, endpoint("b"))
+    frontend.show(v2="READY")
+    assert list(frontend.registry.statistics()) == [TWO]
+    await frontend.publish(ONE, "d")
+    assert frontend.registry.statistics()[ONE].inference_stats.fail.count == 0
+
+
+async def test_a_table_that_does_not_know_yet_what_is_published_costs_it_no_statistics() -> None:
+    frontend = Frontend()
+    await frontend.publish(ONE, "a")
+    frontend.show(v2="LOADING")
+    frontend.show(v1="READY", v2="LOADING")
+    assert list(frontend.registry.statistics()) == [ONE]
+    frontend.registry.lease(TARGET).statistics.succeeded(1, 1)
+    assert frontend.registry.statistics()[ONE].inference_count == 1

@@ -106,6 +106,8 @@ def on(version: int, backend: str = "onnx", model: str = "m") -> Deployment:
 UNLOADED = Actual(State.UNLOADED, "files")
 OLDER = Actual(State.READY, "older")
 SERVE, WAIT, SPARE = (Wanted(wish, "files") for wish in (Wish.SERVE, Wish.WAIT, Wish.SPARE))
+WITHDRAWN = Wanted(Wish.WITHDRAWN, "files")
+LABELLED, LABELLED_WAIT = (Wanted(wish, "files", by_label=True) for wish in (Wish.SERVE, Wish.WAIT))
 READY, FAILED, LOADING, FOUND, DRAINING = (
     Actual(state, "files") for state in (State.READY, State.FAILED, State.LOADING, State.FOUND, State.DRAINING)
 )
@@ -164,6 +166,36 @@ UNLOAD_1 = {on(1): Act.UNLOAD}
             {},
             id="another model's readiness replaces nothing",
         ),
+        pytest.param({on(1): LABELLED}, {}, {on(1): Act.LOAD}, id="what a label names is loaded"),
+        pytest.param(
+            {on(3): SERVE, on(2): SPARE, on(1): LABELLED},
+            {on(3): FAILED, on(2): READY, on(1): READY},
+            {},
+            id="an older version that a label keeps does not replace a newer one",
+        ),
+        pytest.param(
+            {on(3): SERVE, on(2): SPARE, on(1): LABELLED_WAIT},
+            {on(3): FAILED, on(2): READY, on(1): READY},
+            {},
+            id="nor while its files change",
+        ),
+        pytest.param(
+            {on(3): SERVE, on(2): SPARE, on(1): LABELLED},
+            {on(3): READY, on(2): READY, on(1): BUSY},
+            {on(2): Act.UNLOAD},
+            id="and holds up nothing either",
+        ),
+        pytest.param({on(1): WITHDRAWN}, {}, {}, id="what was unloaded by request is not loaded"),
+        pytest.param({on(1): WITHDRAWN}, {on(1): READY}, UNLOAD_1, id="but unloaded, though nothing is left"),
+        pytest.param({on(1): WITHDRAWN}, {on(1): FAILED}, UNLOAD_1, id="whatever its state"),
+        pytest.param({on(1): WITHDRAWN}, {on(1): UNLOADED}, {}, id="once"),
+        pytest.param({on(1): WITHDRAWN}, {on(1): BUSY}, {}, id="not while something is done to it"),
+        pytest.param(
+            {on(2): WITHDRAWN, on(1): SPARE},
+            {on(2): READY, on(1): READY},
+            {on(2): Act.UNLOAD},
+            id="it replaces nothing",
+        ),
     ],
 )  # fmt: skip
 def test_the_next_steps(
@@ -183,7 +215,7 @@ def test_what_failed_for_a_while_is_tried_again_at_its_time(
 
 DEPLOYMENTS = st.builds(Deployment, st.sampled_from("ab"), st.integers(1, 3), st.sampled_from(["onnx", "tf"]))
 FINGERPRINTS = st.sampled_from(["x", "y"])
-WANTED = st.dictionaries(DEPLOYMENTS, st.builds(Wanted, st.sampled_from(Wish), FINGERPRINTS))
+WANTED = st.dictionaries(DEPLOYMENTS, st.builds(Wanted, st.sampled_from(Wish), FINGERPRINTS, st.booleans()))
 ACTUAL = st.dictionaries(
     DEPLOYMENTS,
     st.builds(Actual, st.sampled_from(State), FINGERPRINTS, st.none() | st.floats(0, 200), st.booleans()),
@@ -203,7 +235,7 @@ def test_nothing_is_done_to_what_is_busy_unwanted_or_unfinished(
             assert wanted[deployment].wish is Wish.SERVE
         else:
             assert have is not None
-            assert deployment not in wanted or wanted[deployment].wish is Wish.SPARE
+            assert deployment not in wanted or wanted[deployment].wish in (Wish.SPARE, Wish.WITHDRAWN)
 
 
 @given(WANTED, ACTUAL)
@@ -229,7 +261,8 @@ def test_no_unload_leaves_a_model_without_an_answer_that_it_had(
     for model in "ab":
         ready = [each for each, have in actual.items() if have.state is State.READY and each.model == model]
         left = [each for each in ready if steps.get(each) is not Act.UNLOAD]
-        assert left or not [each for each in ready if each in wanted]
+        kept = [each for each in ready if each in wanted and wanted[each].wish is not Wish.WITHDRAWN]
+        assert left or not kept
 
 
 class TestRestarts:

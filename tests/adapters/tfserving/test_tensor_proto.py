@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Tensor
 from adapters.tfserving.protos import tensor_pb2, types_pb2
-from adapters.tfserving.tensor_proto import datatype_of, decode, encode, number_of
+from adapters.tfserving.tensor_proto import datatype_of, decode, encode, encode_values, number_of
 from tests.strategies import same, tensors
 
 
@@ -28,6 +28,45 @@ def test_every_tensor_comes_back_as_it_was(tensor: Tensor) -> None:
     proto = tensor_pb2.TensorProto()
     encode(tensor, proto)
     assert same(decode(tensor_pb2.TensorProto.FromString(proto.SerializeToString())), tensor)
+
+
+@hypothesis.given(tensors())
+def test_values_in_fields_of_their_type_come_back_too(tensor: Tensor) -> None:
+    proto = tensor_pb2.TensorProto()
+    encode_values(tensor, proto)
+    back = decode(tensor_pb2.TensorProto.FromString(proto.SerializeToString()))
+    assert not proto.tensor_content
+    assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+    if tensor.dtype.kind == "f":  # numbers on their way one by one keep a NaN, and not its payload
+        np.testing.assert_array_equal(back, tensor)
+    else:
+        assert same(back, tensor)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [255, 256, 257, 100_000])
+def test_many_floats_come_back_to_the_last_bit(dtype: type[np.floating[Any]], size: int) -> None:
+    tensor = np.random.default_rng(0).standard_normal((size, 1)).astype(dtype)
+    proto = tensor_pb2.TensorProto()
+    encode_values(tensor, proto)
+    assert same(decode(proto), tensor)
+    assert len(proto.float_val) + len(proto.double_val) == size
+
+
+def test_many_floats_come_back_from_among_other_fields() -> None:
+    values = [float(number) for number in range(1000)]
+    proto = message(types_pb2.DT_FLOAT, 1000, float_val=values, double_val=[1.0], int_val=[7], string_val=[b"x"])
+    assert decode(proto).tolist() == values
+    unknown = tensor_pb2.TensorProto.FromString(proto.SerializeToString() + b"\xf2\x3f\x04abcd")
+    assert decode(unknown).tolist() == values
+
+
+def test_a_transposed_tensor_s_values_are_written_row_by_row() -> None:
+    for dtype in (np.float32, np.float16, np.int32):
+        tensor = np.arange(6, dtype=dtype).reshape(2, 3).T
+        proto = tensor_pb2.TensorProto()
+        encode_values(tensor, proto)
+        assert same(decode(proto), np.ascontiguousarray(tensor))
 
 
 def test_every_datatype_has_a_number_of_its_own() -> None:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from adapters import wire
 from adapters.base import Endpoint
-from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, ServingError
+from adapters.errors import BackendDied, BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.process import free_port
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve.client import TorchServeClient, failure
@@ -121,11 +121,11 @@ async def test_an_answer_that_is_no_frame_is_a_failed_inference(
         (404, "ModelVersionNotFoundException", "no such version", BackendUnavailable),
         (413, "", "too large", InvalidInput),
         (415, "", "no such type", InvalidInput),
-        (500, "InternalServerException", "Worker died.", BackendUnavailable),
+        (500, "InternalServerException", "Worker died.", BackendDied),
         (500, "InternalServerException", "number of batch response mismatched", InferenceFailed),
         (503, "InternalServerException", "Prediction failed", InferenceFailed),
         (503, "ServiceUnavailableException", "Model has no worker", BackendUnavailable),
-        (507, "InternalServerException", "Worker died.", BackendUnavailable),
+        (507, "InternalServerException", "Worker died.", BackendDied),
         (507, "InternalServerException", "Out of resources", BackendUnavailable),
         (418, "Teapot", "short and stout", InferenceFailed),
     ],

@@ -64,6 +64,6 @@ def test_a_peer_that_is_gone_raises_on_either_way(ends: tuple[Peer, socket.socke
 
 def test_what_is_no_frame_raises(ends: tuple[Peer, socket.socket]) -> None:
     peer, theirs = ends
-    theirs.send(b"\xff" * 64)
+    theirs.send(b"\xff" * 128)
     with pytest.raises(wire.BrokenFrame):
         peer.receive()

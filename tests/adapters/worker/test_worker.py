@@ -158,7 +158,9 @@ async def test_bytes_that_are_no_frame_cost_their_own_connection_only(gated: Gat
     client = await gated.client()
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.connect(gated.endpoint.address.removeprefix("unix:"))
-        stranger.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        stranger.sendall(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: application/json\r\n\r\n"
+        )
         stranger.setblocking(False)
         assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(stranger, 10), 20) == b""
     assert (await client.infer({"x": np.array([4.0], np.float32)}))["x"].tolist() == [4.0]

@@ -1,0 +1,140 @@
+"""Labels that are moved by name: checked, written to labels.toml, and shown to whoever answers requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+import tempfile
+import threading
+import tomllib
+from pathlib import Path
+
+from adapters.errors import InvalidInput
+from gateway.config import ConfigError, read_labels
+from gateway.controlplane import ControlPlane
+from gateway.errors import ModelNotFound, NotAllowed
+from gateway.repository import LABELS_FILE, MAX_CONFIG_BYTES, read_text
+from gateway.routing import choose
+from gateway.types import Target
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PUBLIC = 0o644
+
+
+class Labels:
+    """Reads and moves the labels of the models in the repository. Once a call returns, requests go by it."""
+
+    def __init__(self, control: ControlPlane) -> None:
+        self._control = control
+        self._writing = threading.Lock()
+
+    async def of(self, model: str) -> dict[str, int]:
+        """A model's labels, as they count now; raises ModelNotFound."""
+        table = self._control.tables().get(model)
+        return dict(table.labels if table else self._control.snapshot.entry(model).labels or {})
+
+    async def set(self, model: str, label: str, version: int) -> None:
+        """Have a label name a version from now on.
+
+        Raises:
+            InvalidInput: the label's name or the version is not of its form.
+            ModelNotFound: there is no such model or version.
+            VersionNotReady: the version has no deployment that is ready.
+            NotAllowed: labels.toml is wrong, or cannot be written.
+            BackendUnavailable: the repository cannot be read.
+        """
+        _check_label(label)
+        if type(version) is not int or not 0 < version < 10**18:
+            raise InvalidInput(f"version: expected a positive integer, got {version!r:.40}")
+        async with self._control.changing():
+            file = self._file(model)
+            choose(Target(model, version), self._control.tables())
+            await asyncio.to_thread(self._change, file, label, version)
+
+    async def remove(self, model: str, label: str) -> None:
+        """Take a label away; raises as `set` does, and ModelNotFound where the model has no such label."""
+        _check_label(label)
+        async with self._control.changing():
+            file = self._file(model)
+            if not await asyncio.to_thread(self._change, file, label, None):
+                there = ", ".join(sorted(await self.of(model))) or "none"
+                raise ModelNotFound(f"model '{model}' has no label '{label}'; there are: {there}")
+
+    def _file(self, model: str) -> Path:
+        entry = self._control.snapshot.entry(model)
+        if self._control.directive(model).upload is not None:
+            raise NotAllowed(f"model '{model}' was uploaded: labels are kept in a model's folder in the repository")
+        return entry.path / LABELS_FILE
+
+    def _change(self, file: Path, label: str, version: int | None) -> bool:
+        """Set a label in a labels.toml, or remove it (None); gives whether it was there. Blocking: disk."""
+        name = f"{file.parent.name}/{file.name}"
+        try:
+            with self._writing:  # a caller who is cancelled leaves the thread at work
+                text = read_text(file) or ""
+                before = read_labels(text, name)
+                if before.get(label) != version:
+                    _write(file, with_label(text, label, version))
+        except ConfigError as error:
+            raise NotAllowed(f"{error}; nothing was written: mend the file first") from None
+        except OSError as error:
+            raise NotAllowed(f"{name} cannot be written: {error.strerror or error}; no label was changed") from error
+        return label in before
+
+
+def _check_label(label: str) -> None:
+    if not _LABEL.fullmatch(label):
+        raise InvalidInput(
+            f"label {label!r:.80}: expected a name of a-z 0-9 . _ - (64 at most, beginning with a letter or digit)"
+        )
+
+
+def with_label(text: str, label: str, version: int | None) -> str:
+    """The text of a right labels.toml with one label set, or removed (None). Other lines stay as they are.
+
+    Raises:
+        ConfigError: it would be too large to be read again.
+    """
+    key = label if _BARE_KEY.fullmatch(label) else f'"{label}"'
+    ours = [] if version is None else [f"{key} = {version}"]
+    lines: list[str] = []
+    for line in text.replace("\r\n", "\n").rstrip("\n").split("\n") if text else []:
+        if label in tomllib.loads(line):  # every line is a whole: a label's value cannot be more than a number
+            lines += ours
+            ours = []
+        else:
+            lines.append(line)
+    changed = "".join(f"{line}\n" for line in lines + ours)
+    if len(changed.encode()) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{LABELS_FILE}: expected at most {MAX_CONFIG_BYTES} bytes, and it would be larger")
+    return changed
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole: whoever reads it finds the earlier content or the new one."""
+    if file.is_symlink():
+        raise ConfigError(f"{file.parent.name}/{file.name}: it is a symbolic link, which would be lost")
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else _PUBLIC
+    descriptor, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        Path(staged).replace(file)
+    except BaseException:
+        Path(staged).unlink(missing_ok=True)
+        raise
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
