@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from adapters.base import Servable
 from adapters.errors import DeadlineExceeded
-from adapters.tensors import Signature, Tensors
 from gateway.deadline import Deadline
 from gateway.registry import Lease, Registry
 from gateway.types import InferRequest, InferResponse, Target
@@ -46,7 +45,7 @@ class DataPlane:
             except BaseException:
                 lease.statistics.failed(perf_counter_ns() - began_ns)
                 raise
-            lease.statistics.succeeded(_rows(signature, request.inputs), perf_counter_ns() - began_ns)
+            lease.statistics.succeeded(signature.rows(request.inputs), perf_counter_ns() - began_ns)
             if request.outputs is not None:
                 outputs = {name: outputs[name] for name in request.outputs}
             return InferResponse(request.id, lease.deployment, lease.endpoint.runtime, outputs)
@@ -91,11 +90,3 @@ def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
 
 def _late(lease: Lease, timeout_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(f"{lease.deployment} took longer than {timeout_s * 1000:g} ms")
-
-
-def _rows(signature: Signature, inputs: Tensors) -> int:
-    """How many rows a request has; one where the model's first axis is not free."""
-    if not signature.inputs:
-        return 1
-    spec = signature.inputs[0]
-    return inputs[spec.name].shape[0] if spec.shape and spec.shape[0] is None else 1

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
@@ -33,8 +33,10 @@ def build(dataplane: DataPlane, models: ModelAccess, max_body_bytes: int) -> App
     )
 
     @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
+    async def root(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("/docs")
+        return JSONResponse({"status": "alive", "docs": "/docs"})  # KServe's V1 clients ask here whether it lives
 
     open_inference_routes.add(app, dataplane)
     tf_serving_routes.add(app)

@@ -137,3 +137,11 @@ def test_the_documentation_page_describes_the_inference_route(digits: RunningGat
     assert "post" in paths["/v2/models/{model}/infer"]
     page = digits.get("/docs").text
     assert "cdn" not in page, "the page has to work without internet"
+
+
+def test_a_browser_is_sent_to_the_documentation_and_a_program_is_told_that_the_server_lives(
+    digits: RunningGateway,
+) -> None:
+    page = digits.client.get(digits.url, headers={"Accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["location"]) == (307, "/docs")
+    assert digits.get("/").json()["status"] == "alive"

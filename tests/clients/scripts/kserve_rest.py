@@ -75,6 +75,11 @@ async def _refused(
     assert says in str(error), error
 
 
+async def v1_says_that_the_server_is_alive(gateway: Gateway) -> None:
+    async with _client("v1") as client:
+        assert await client.is_server_live(gateway.url)
+
+
 async def v1_instances_give_the_right_predictions(gateway: Gateway) -> None:
     async with _client("v1") as client:
         answer = await client.infer(gateway.url, {"instances": IMAGES.tolist()}, model_name="digits")
