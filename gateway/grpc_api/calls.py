@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from adapters.errors import ServingError
 from gateway.errors import Overloaded
 from gateway.protocols.grpc_status import GRPC_STATUS
+from gateway.protocols.message_counts import check_fields
 from gateway.types import Deployment
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def unary(act: Act, request_type: Any) -> grpc.RpcMethodHandler:
 
     async def answer(data: bytes, context: Any) -> Any:
         try:
-            return await act(request_type.FromString(data), Call(context))
+            return await act(_parse(request_type, data), Call(context))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # nothing may leave a caller without an answer
@@ -70,7 +71,7 @@ def stream(act: StreamAct, request_type: Any) -> grpc.RpcMethodHandler:
 
     async def answer(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         try:
-            async for response in act((request_type.FromString(data) async for data in requests), Call(context)):
+            async for response in act((_parse(request_type, data) async for data in requests), Call(context)):
                 yield response
         except asyncio.CancelledError:
             raise
@@ -78,6 +79,11 @@ def stream(act: StreamAct, request_type: Any) -> grpc.RpcMethodHandler:
             await _refuse(error, context)
 
     return grpc.stream_stream_rpc_method_handler(answer, response_serializer=_serialize)
+
+
+def _parse(request_type: Any, data: bytes) -> Any:
+    check_fields(data)
+    return request_type.FromString(data)
 
 
 def service(name: str, methods: Mapping[str, grpc.RpcMethodHandler]) -> Any:

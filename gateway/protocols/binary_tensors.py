@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Signature, Tensor, TensorSpec, from_bytes, show_shape
 
 HEADER = b"inference-header-content-length"
+MAX_STRINGS = 1 << 20
+"""Elements of BYTES in one tensor; each is an object of its own."""
 
 
 def split(body: bytes, length: bytes | None) -> tuple[bytes, memoryview]:
@@ -57,9 +60,20 @@ class Blobs:
             raise InvalidInput(f"body: {left} bytes are left over after the tensors; check each binary_data_size")
 
 
+def read_elements(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryview) -> Tensor:
+    """A caller's tensor from its bytes, as a view of them where the datatype allows it.
+
+    Raises:
+        InvalidInput: the bytes disagree with the shape, or are more texts than can be taken apart in time.
+    """
+    if datatype is DataType.BYTES and (count := prod(shape)) > MAX_STRINGS:
+        raise InvalidInput(f"expected at most {MAX_STRINGS} BYTES elements, got {count}; send fewer rows at a time")
+    return from_bytes(datatype, shape, data)
+
+
 def _tensor(datatype: DataType, shape: tuple[int, ...], data: memoryview, name: str) -> Tensor:
     try:
-        return from_bytes(datatype, shape, data)
+        return read_elements(datatype, shape, data)
     except InvalidInput as error:
         raise InvalidInput(f"input '{name}': {error}") from None
 

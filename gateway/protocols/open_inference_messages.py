@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from adapters.errors import InvalidInput
-from adapters.tensors import DataType, Tensor, datatype_named, from_bytes, show_shape, to_bytes
+from adapters.tensors import DataType, Tensor, datatype_named, show_shape, to_bytes
 from gateway.errors import Unsupported
+from gateway.protocols.binary_tensors import MAX_STRINGS, read_elements
 from gateway.protocols.json_tensors import read_shape
 from gateway.protocols.open_inference import check_output_parameters, check_priority, timeout_ms
 from gateway.protocols.protos import message
@@ -92,7 +93,7 @@ def _inputs(request: Any) -> dict[str, Tensor]:
             if raw:
                 if tensor.HasField("contents") and tensor.contents.ListFields():
                     raise InvalidInput("expected no contents beside raw_input_contents, got both")
-                tensors[name] = from_bytes(datatype, shape, raw[index])
+                tensors[name] = read_elements(datatype, shape, raw[index])
             else:
                 tensors[name] = _typed(tensor.contents, datatype, shape)
         except InvalidInput as error:
@@ -114,6 +115,8 @@ def _typed(contents: Any, datatype: DataType, shape: tuple[int, ...]) -> Tensor:
         count *= size
     if len(values) != count:
         raise InvalidInput(f"contents: expected {count} values for shape {show_shape(shape)}, got {len(values)}")
+    if datatype is DataType.BYTES and count > MAX_STRINGS:
+        raise InvalidInput(f"contents: expected at most {MAX_STRINGS} BYTES elements, got {count}; send them raw")
     try:
         if datatype is DataType.BYTES:
             return np.fromiter(values, np.object_, count).reshape(shape)

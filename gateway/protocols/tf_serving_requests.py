@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from base64 import b64decode
-from binascii import Error as Base64Error
+from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from reprlib import Repr
@@ -184,7 +183,7 @@ def _named(values: Any, specs: Sequence[TensorSpec]) -> Mapping[str, Any]:
 def _read(value: Any, spec: TensorSpec) -> Tensor:
     shape: list[int] = []
     inner = value
-    while type(inner) is list and len(shape) <= _MAX_DIMENSIONS:
+    while type(inner) is list:
         shape.append(len(inner))
         inner = inner[0] if inner else None
     if spec.datatype is DataType.BYTES:
@@ -215,8 +214,8 @@ def _bytes(value: Any, name: str) -> bytes:
         )
     text: str = value["b64"]
     try:
-        return b64decode(text + "=" * (-len(text) % 4), validate=True)  # its end may be left out
-    except (Base64Error, ValueError):
+        return a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)  # the end of it may be left out
+    except ValueError:
         raise InvalidInput(f"Unable to base64 decode: {_show(text)} of '{name:.80}'") from None
 
 

@@ -76,8 +76,10 @@ def version_not_found(model: str, version: str) -> Refusal:
     )
 
 
-def read_target(model: str, version: str | None) -> Target:
+def read_target(model: str, version: str | None, tables: Mapping[str, ModelTable]) -> Target:
     """A target from a URL's segments; a version may look like TorchServe's own, `1.0`.
+
+    `tables` tell whether it is the model that is not there, where the version can be none.
 
     Raises:
         Refusal: there can be no such model or version.
@@ -90,7 +92,7 @@ def read_target(model: str, version: str | None) -> Target:
         return target
     match = _VERSION.fullmatch(version)
     if match is None or not int(match[1]):
-        raise version_not_found(model, version)
+        raise missing(target, tables.get(target.model)) or version_not_found(model, version)
     return Target(target.model, int(match[1]), None, target.backend)
 
 
@@ -98,6 +100,14 @@ def registered_versions(table: ModelTable) -> list[int]:
     """The versions that were not unloaded, oldest first."""
     gone = (State.DRAINING, State.UNLOADED)
     return sorted({each.version for each, standing in table.standings.items() if standing.state not in gone})
+
+
+def registered_table(target: Target, tables: Mapping[str, ModelTable]) -> ModelTable:
+    """A target's model; raises Refusal where nothing of it is registered."""
+    table = tables.get(target.model)
+    if table is None or not registered_versions(table):
+        raise model_not_found(target.model)
+    return table
 
 
 def missing(target: Target, table: ModelTable | None) -> Refusal | None:

@@ -67,6 +67,7 @@ def test_every_tensor_comes_back_bit_for_bit(sent: list[Tensor], requested: bool
         ({"datatype": "BYTES", "shape": [1]}, b"\xff\xff\xff\xff", "runs past"),
         ({"datatype": "BYTES", "shape": [2]}, FOUR, "hold at most 1"),
         ({"datatype": "BYTES", "shape": [0]}, FOUR, "left over"),
+        ({"datatype": "BYTES", "shape": [2**20 + 1]}, FOUR, "at most 1048576 BYTES elements"),
         ({"parameters": 1}, FOUR, "input 'x': parameters: expected an object"),
     ],
 )

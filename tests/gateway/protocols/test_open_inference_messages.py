@@ -71,6 +71,7 @@ def test_the_shorter_of_the_call_s_deadline_and_the_request_s_counts() -> None:
         (raw(datatype=""), "unknown datatype ''"),
         (raw(b"\2\0", datatype="BOOL"), "bytes of 0 and 1"),
         (raw(b"\xff\xff\xff\xff", datatype="BYTES", shape=(1,)), "runs past"),
+        (raw(datatype="BYTES", shape=(2**20 + 1,)), "at most 1048576 BYTES elements"),
         (request(), "contents: expected 2 values for shape \\[2\\], got 0"),
         (typed("int_contents", [1, 2, 3]), "expected 2 values .* got 3"),
         (typed("int64_contents", [1, 2]), "expected INT16 in int_contents, got int64_contents"),

@@ -64,7 +64,7 @@ def test_bodies_are_printed_as_torchserve_prints_them() -> None:
     ],
 )
 def test_versions_may_look_like_torchserves_own(model: str, version: str | None, target: Target) -> None:
-    assert read_target(model, version) == target
+    assert read_target(model, version, {}) == target
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,12 @@ def test_versions_may_look_like_torchserves_own(model: str, version: str | None,
         ("m", "-1", "ModelVersionNotFoundException"),
         ("m", "latest", "ModelVersionNotFoundException"),
         ("m", "9" * 5000, "ModelVersionNotFoundException"),
+        ("other", "x", "ModelNotFoundException"),
     ],
 )
 def test_what_can_be_no_name_is_not_found(model: str, version: str | None, kind: str) -> None:
     with pytest.raises(Refusal) as refusal:
-        read_target(model, version)
+        read_target(model, version, {"m": table(v1_onnxruntime=State.READY)})
     assert (refusal.value.status, refusal.value.kind) == (404, kind)
     assert len(refusal.value.body()) < 600
 

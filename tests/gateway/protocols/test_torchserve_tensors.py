@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Signature, Tensor, TensorSpec
@@ -124,6 +126,27 @@ def test_what_is_no_input_names_field_expected_and_got(
         decode_body(content_type, body, signature)
     assert said in str(error.value)
     assert len(str(error.value)) < 500
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "image", "data"]), inner),
+    max_leaves=8,
+)
+BODIES = st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode())
+
+
+@given(
+    st.sampled_from([b"", JSON, NPY, b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded"]),
+    BODIES | BODIES.map(lambda body: form(data=body)[1]) | BODIES.map(lambda body: b"data=" + body),
+    st.sampled_from([ONE, TWO, Signature((), ()), Signature((TensorSpec("x", DataType.BOOL, None),), ())]),
+)
+def test_any_body_is_read_or_refused(content_type: bytes, body: bytes, signature: Signature) -> None:
+    try:
+        inputs = decode_body(content_type, body, signature)
+    except InvalidInput:
+        return
+    assert inputs.tensors.keys() <= {spec.name for spec in signature.inputs}
 
 
 def encoded(one_row: bool = False, accept: bytes = b"*/*", **outputs: Any) -> Any:
