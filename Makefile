@@ -46,7 +46,7 @@ load: $(VENV)/.installed-dev ## Send digits to every backend of a running gatewa
 bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="image", "backends", "--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-# As much of onnxruntime as Torii has: the comparison is of servers.
+# The onnxruntime that Torii has: it is servers that are compared.
 bench-peers: $(CLIENTS)/kserve/.installed ## Install what `make bench` compares with beyond FastAPI: KServe's server
 	$(BIN)/uv pip install --quiet --python $(CLIENTS)/kserve/bin/python $$(grep '^onnxruntime==' constraints.txt)
 

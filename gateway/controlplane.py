@@ -161,7 +161,7 @@ class ControlPlane:
             if record.state is State.UNLOADED and not record.busy and not (wanted and wanted.wish is Wish.WITHDRAWN):
                 del records[deployment]
         for deployment, wanted in self.wanted.items():
-            if deployment in records or wanted.wish is Wish.SPARE:
+            if deployment in records or wanted.wish in (Wish.SPARE, Wish.STAY):
                 continue
             if wanted.wish is Wish.WITHDRAWN:
                 self._lifecycle.find(deployment, State.UNLOADED, UNLOADED)

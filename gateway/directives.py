@@ -17,7 +17,7 @@ class Directive:
 
     `withdrawn` is whether its versions are unloaded by request, `exceptions` are those of which the opposite holds.
     `max_rows` and `versions` stand in for what model.toml says, `upload` for the whole folder. `leaving` are versions
-    of what was served before that are gone from what is to be served now: they go once that can answer.
+    of what was served before that are not there now: what serves of them goes on until the load is over.
     """
 
     withdrawn: bool = False

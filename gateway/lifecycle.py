@@ -214,7 +214,6 @@ class Lifecycle:
         await self._frontend.withdraw(deployment, endpoint)
         await self._adapters[deployment.backend].unload(endpoint)
         self._users[folder] -= 1
-        self._show()
 
     async def _unload(self, record: Record, remark: str) -> None:
         if record.endpoint is not None:

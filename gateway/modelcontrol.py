@@ -135,10 +135,9 @@ class ModelControl:
 
     async def _redirect(self, model: str, now: Directive, then: Directive) -> None:
         """Replace a directive, unless another has come meanwhile."""
-        if self._control.directive(model) is now:
-            async with self._control.changing():
-                if self._control.directive(model) is now:
-                    self._control.direct(model, then)
+        async with self._control.changing():
+            if self._control.directive(model) is now:
+                self._control.direct(model, then)
 
     def _discard_unless_served(self, model: str, upload: ModelEntry | None) -> None:
         if upload is not None and self._control.directive(model).upload is not upload:

@@ -96,8 +96,11 @@ class Planner:
         plans: dict[Deployment, Plan] = {}
         for number, version in {**directive.leaving, **model.versions}.items():
             complete = self._settling.complete((model.name, number), version.changed_ns, time.time(), monotonic_s)
-            served = number in model.versions and (number in kept or number in labelled)
-            wish = Wish.SPARE if not served else Wish.SERVE if complete else Wish.WAIT
+            wish = Wish.SERVE if complete else Wish.WAIT
+            if number not in model.versions:
+                wish = Wish.STAY
+            elif number not in kept and number not in labelled:
+                wish = Wish.SPARE
             for backend in order:
                 if backend in version.artifacts:
                     deployment = Deployment(model.name, number, backend)

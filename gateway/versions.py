@@ -61,6 +61,8 @@ class Wish(Enum):
     """Its files are still being written."""
     SPARE = auto()
     """Its files are there, but the version policy leaves it out: it goes once others can answer."""
+    STAY = auto()
+    """It is to go with the next word about its model: what serves goes on until then, and nothing is loaded."""
     WITHDRAWN = auto()
     """Somebody asked for its unload: it goes at once, and comes back when asked for."""
 

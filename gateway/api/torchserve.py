@@ -79,13 +79,14 @@ class TorchServeHttp:
             return Answer((refusal.body(),), refusal.status)
 
     async def _answer(self, request: HttpRequest) -> Answer:
+        tables = self._dataplane.registry.tables
         match segments(request.path):
             case ("ping",):
                 return self._ping()
             case (verb, model) if model and verb != "ping":
-                target = read_target(model, None)
+                target = read_target(model, None, tables)
             case (verb, model, version) if model and verb != "ping":
-                target = read_target(model, version)
+                target = read_target(model, version, tables)
             case _:
                 raise resource_not_found()
         if request.method == "OPTIONS":

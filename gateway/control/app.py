@@ -13,6 +13,7 @@ from gateway.control.labels import add_labels
 from gateway.control.repository import add_repository
 from gateway.control.status import Status, status
 from gateway.control.torchserve_management import TorchServeManagement
+from gateway.control.torchserve_models import TorchServeModels
 from gateway.control.torchserve_routes import add_torchserve_management
 from gateway.controlplane import ControlPlane
 from gateway.labels import Labels
@@ -41,6 +42,7 @@ def build(
 
     add_labels(app, labels)
     add_repository(app, models, max_body_bytes)
-    add_torchserve_management(app, TorchServeManagement(control, registry, models, labels))
+    management = TorchServeManagement(control, registry, models, labels)
+    add_torchserve_management(app, TorchServeModels(control, registry), management)
     add_errors(app)
     return app

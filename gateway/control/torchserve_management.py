@@ -1,14 +1,11 @@
-"""TorchServe's management API: models of the repository registered, described, scaled and unregistered by name."""
+"""TorchServe's management API: models of the repository registered, scaled and unregistered by name."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, Final
-
-import psutil
 
 from adapters.base import Endpoint, Scalable
 from adapters.errors import InvalidInput
@@ -20,13 +17,13 @@ from gateway.protocols import torchserve_models as words
 from gateway.protocols.torchserve import (
     Refusal,
     missing,
-    model_not_found,
     read_target,
+    registered_table,
     registered_versions,
     version_not_found,
 )
 from gateway.registry import Lease, Registry
-from gateway.types import Deployment, ModelTable, State, Target
+from gateway.types import ModelTable, State, Target
 
 _log = logging.getLogger(__name__)
 
@@ -46,36 +43,6 @@ class TorchServeManagement:
         self._models = models
         self._labels = labels
         self._working: set[asyncio.Task[Any]] = set()
-
-    def page(self, limit: int, start: int) -> dict[str, Any]:
-        """A page of the registered models, with the artifact of each one's default version."""
-        urls = {}
-        for name, table in self._registry.tables.items():
-            version = words.default_version(table)
-            if version is not None:
-                urls[name] = self._url(_preferred(table, version, None))
-        return words.list_models(urls, limit, start)
-
-    async def describe(self, model: str, version: str | None) -> list[dict[str, Any]]:
-        """The default version, one version, or `all`; raises Refusal where it is not there."""
-        target = read_target(model, None if version == "all" else version)
-        table = self._table(target) if version == "all" else self._find(target)
-        numbers = [target.version or words.default_version(table, target.backend) or 0]
-        if version == "all":
-            numbers = registered_versions(table)
-        return [await self._describe(model, _preferred(table, number, target.backend)) for number in numbers]
-
-    async def _describe(self, model: str, deployment: Deployment) -> dict[str, Any]:
-        told: Mapping[str, Any] = {"minWorkers": 1, "maxWorkers": 1, "workers": []}
-        with contextlib.suppress(ModelNotFound, VersionNotReady):
-            lease = self._registry.lease(Target(deployment.model, deployment.version, None, deployment.backend))
-            adapter = self._control.adapters[deployment.backend]
-            if isinstance(adapter, Scalable):
-                told = await adapter.workers(lease.endpoint)
-            else:
-                told = await asyncio.to_thread(_processes, lease)
-        at_startup = deployment in self._registry.at_startup
-        return words.describe(model, deployment.version, self._url(deployment), told, at_startup)
 
     async def register(self, url: str, model_name: str | None, workers: int, synchronous: bool) -> tuple[int, str]:
         """Load what `url` names; gives HTTP's status and a sentence.
@@ -121,7 +88,7 @@ class TorchServeManagement:
             return
         asked = {each: s for each, s in table.standings.items() if version in (None, each.version)}
         served = version or words.default_version(table)
-        if served and asked and all(s.state in (State.READY, *_COMING) and not s.reason for s in asked.values()):
+        if served and asked and all(s.state is State.READY and not s.reason for s in asked.values()):
             raise words.already_registered(model, served)
 
     def _backends(self, model: str, version: int | None) -> set[str]:
@@ -159,8 +126,9 @@ class TorchServeManagement:
             InvalidInput: its backend cannot keep so many.
         """
         words.check_workers(minimum, maximum)
-        target = read_target(model, version)
-        self._find(target)
+        target = self._target(model, version)
+        if refusal := missing(target, self._table(target)):
+            raise refusal
         if not synchronous and self._is_coming(target):
             self._quietly(self._scale_once_loaded(target, minimum, maximum), f"scaling of {model}")
             return 202, words.IN_PROGRESS
@@ -207,11 +175,11 @@ class TorchServeManagement:
 
     async def set_default(self, model: str, version: str) -> str:
         """Move the label `stable`; raises Refusal and ServingError."""
-        target = read_target(model, None)
+        target = self._target(model, None)
         table = self._table(target)
         _check_all_backends(target)
         try:
-            number = read_target(model, version).version
+            number = self._target(model, version).version
         except Refusal:
             number = None
         if number is None or number not in registered_versions(table):
@@ -221,7 +189,7 @@ class TorchServeManagement:
 
     async def unregister(self, model: str, version: str | None) -> str:
         """Unload a version, the default one only as the last; raises Refusal and ServingError."""
-        target = read_target(model, version)
+        target = self._target(model, version)
         table = self._table(target)
         _check_all_backends(target)
         versions = registered_versions(table)
@@ -232,28 +200,11 @@ class TorchServeManagement:
         await self._models.unload(model, target.version)
         return words.unregistered(model)
 
+    def _target(self, model: str, version: str | None) -> Target:
+        return read_target(model, version, self._registry.tables)
+
     def _table(self, target: Target) -> ModelTable:
-        """A target's model; raises Refusal where nothing of it is registered."""
-        table = self._registry.tables.get(target.model)
-        if table is None or not registered_versions(table):
-            raise model_not_found(target.model)
-        return table
-
-    def _find(self, target: Target) -> ModelTable:
-        """As `_table`; raises Refusal also where the version or the backend is not there."""
-        table = self._table(target)
-        if refusal := missing(target, table):
-            raise refusal
-        return table
-
-    def _url(self, deployment: Deployment) -> str:
-        """A deployment's artifact, by its path in the repository."""
-        entry = self._control.snapshot.models.get(deployment.model)
-        files = entry.versions.get(deployment.version) if entry else None
-        artifact = files.artifacts.get(deployment.backend) if files else None
-        if artifact is None or not artifact.path.is_relative_to(self._control.root):
-            return f"{deployment.model}/{deployment.version}"
-        return str(artifact.path.relative_to(self._control.root))
+        return registered_table(target, self._registry.tables)
 
 
 def _check_all_backends(target: Target) -> None:
@@ -261,34 +212,6 @@ def _check_all_backends(target: Target) -> None:
         raise InvalidInput(
             f"model_name: expected '{target.model}': a version comes, goes and moves on all its backends"
         )
-
-
-def _preferred(table: ModelTable, version: int, backend: str | None) -> Deployment:
-    """The deployment of a version that answers, or would if it could."""
-    order = {name: rank for rank, name in enumerate(table.backends)}
-
-    def rank(deployment: Deployment) -> tuple[bool, int]:
-        ready = table.standings[deployment].state is State.READY
-        return not ready, order.get(deployment.backend, len(order))
-
-    return min(
-        (each for each in table.standings if each.version == version and backend in (None, each.backend)), key=rank
-    )
-
-
-def _processes(lease: Lease) -> dict[str, Any]:
-    """What is known of a deployment whose process is Torii's own. Blocking: /proc."""
-    endpoint, limits = lease.endpoint, lease.limits
-    workers = []
-    if endpoint.pid is not None:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(endpoint.pid)
-            workers.append(words.describe_worker(endpoint.pid, process.create_time(), process.memory_info().rss))
-    max_rows = endpoint.remote.get("max_rows")
-    queue = lease.servable.waiting, limits.max_queue
-    return words.describe_processes(
-        endpoint.runtime, int(max_rows) if max_rows else None, limits.timeout_ms, queue, workers
-    )
 
 
 async def _until_there(adapter: Scalable, endpoint: Endpoint, minimum: int, maximum: int) -> None:

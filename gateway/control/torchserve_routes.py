@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from adapters.errors import InvalidInput, ServingError
 from gateway.control.torchserve_management import TorchServeManagement
+from gateway.control.torchserve_models import TorchServeModels
 from gateway.errors import NotAllowed
 from gateway.protocols.torchserve import (
     STATUS,
@@ -92,38 +93,38 @@ def _explain(error: RequestValidationError) -> str:
     return f"{name}: {first['msg']}, got {str(first.get('input'))!r:.80}"
 
 
-def add_torchserve_management(app: FastAPI, management: TorchServeManagement) -> None:
+def add_torchserve_management(app: FastAPI, models: TorchServeModels, management: TorchServeManagement) -> None:
     """Add the routes."""
     router = APIRouter(
         route_class=TorchServeRoute,
         tags=_TAGS,
         responses={code: {"model": ErrorResponse} for code in (400, 403, 404, 409, 500, 503)},
     )
-    _add_looks(router, management)
+    _add_looks(router, models)
     _add_registration(router, management)
     _add_scaling(router, management)
     _add_the_rest(router)
     app.include_router(router)
 
 
-def _add_looks(router: APIRouter, management: TorchServeManagement) -> None:
+def _add_looks(router: APIRouter, models: TorchServeModels) -> None:
     @router.get("/models", response_model=ModelList)
     async def list_models(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         next_page_token: Annotated[int, Query(ge=0, le=_LARGEST)] = 0,
     ) -> Response:
         """The registered models, a page at a time."""
-        return _written(management.page(limit, next_page_token))
+        return _written(models.page(limit, next_page_token))
 
     @router.get("/models/{model_name}", response_model=list[dict[str, Any]])
     async def describe_model(model_name: str) -> Response:
         """A model's default version, its processes and its queue."""
-        return _written(await management.describe(model_name, None))
+        return _written(await models.describe(model_name, None))
 
     @router.get("/models/{model_name}/{model_version}", response_model=list[dict[str, Any]])
     async def describe_version(model_name: str, model_version: str) -> Response:
         """One version, or `all`."""
-        return _written(await management.describe(model_name, model_version))
+        return _written(await models.describe(model_name, model_version))
 
 
 def _add_registration(router: APIRouter, management: TorchServeManagement) -> None:
@@ -135,7 +136,7 @@ def _add_registration(router: APIRouter, management: TorchServeManagement) -> No
         initial_workers: Annotated[
             int, Query(ge=0, le=_LARGEST, description="what is registered has one at least")
         ] = 0,
-        synchronous: _Synchronous = False,
+        synchronous: _Synchronous = True,
     ) -> Response:
         """Load a model that stands in the repository. Other parameters of TorchServe's are without effect."""
         if handler:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
@@ -11,7 +10,7 @@ from adapters.base import RawAnswer, RawServable, Servable
 from adapters.errors import InvalidInput
 from gateway.dataplane import DataPlane
 from gateway.errors import ModelNotFound, Unsupported, VersionNotReady
-from gateway.grpc_api.calls import Call, service, stream, unary
+from gateway.grpc_api.calls import Call, service, unary
 from gateway.protocols.form_fields import write_fields
 from gateway.protocols.protos import message
 from gateway.protocols.torchserve import (
@@ -51,7 +50,8 @@ class TorchServeService:
         if not request.model_name:
             raise InvalidInput("Parameter model_name is required.")
         try:
-            target = read_target(request.model_name, request.model_version or None)
+            tables = self._dataplane.registry.tables
+            target = read_target(request.model_name, request.model_version or None, tables)
             lease = self._resolve(target)
         except Refusal as refusal:
             raise ModelNotFound(str(refusal)) from None
@@ -88,15 +88,9 @@ class TorchServeService:
 
         return (await self._dataplane.relay(lease, act, call.timeout_ms)).body
 
-    async def stream_predictions(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
-        """StreamPredictions: what a handler gives in pieces comes as one."""
-        async for request in requests:
-            yield await self.predictions(request, call)
-
-    async def stream_predictions_both_ways(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
+    async def sequence(self, _request: Any, _call: Call) -> Any:
         """StreamPredictions2: for handlers that keep state from request to request."""
         raise Unsupported("StreamPredictions2 is for stateful models, which are not served here; use Predictions")
-        yield
 
 
 def services(dataplane: DataPlane) -> list[Any]:
@@ -105,7 +99,8 @@ def services(dataplane: DataPlane) -> list[Any]:
     methods = {
         "Ping": unary(torchserve.ping, Empty),
         "Predictions": unary(torchserve.predictions, _PredictionsRequest),
-        "StreamPredictions": stream(torchserve.stream_predictions, _PredictionsRequest),
-        "StreamPredictions2": stream(torchserve.stream_predictions_both_ways, _PredictionsRequest),
+        # On the wire, one answer is a stream of one: what a handler gives in pieces comes as a whole.
+        "StreamPredictions": unary(torchserve.predictions, _PredictionsRequest),
+        "StreamPredictions2": unary(torchserve.sequence, _PredictionsRequest),
     }
     return [service(NAME, methods)]

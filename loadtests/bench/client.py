@@ -68,8 +68,9 @@ class Connection(asyncio.Protocol):
             end = received.find(b"\r\n\r\n")
             if end < 0:
                 return
-            start = received.lower().find(_LENGTH, 0, end + 2) + len(_LENGTH)
-            self._wanted = end + 4 + int(received[start : received.find(b"\r", start)])
+            head = received[: end + 2].lower()
+            start = head.find(_LENGTH) + len(_LENGTH)
+            self._wanted = end + 4 + int(head[start : head.find(b"\r", start)])
         if len(received) < self._wanted:
             return
         if received[9:12] == b"200":
@@ -82,6 +83,11 @@ class Connection(asyncio.Protocol):
             self._send()
         else:
             self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by the event loop."""
+        if self.running:
+            self._tally.failed(b"the server closed the connection")
 
 
 async def measure(
@@ -103,8 +109,10 @@ async def measure(
     measured = sorted(tally.latencies_s)
     for client in clients:
         client.running = False
+    if tally.failures:
+        print(f"{len(tally.failures)} requests failed; the first: {tally.failures[0][:500]!r}", file=sys.stderr)
     if not measured:
-        raise SystemExit(f"no request succeeded; the first answer: {b''.join(tally.failures[:1])[:500]!r}")
+        raise SystemExit("no request succeeded")
     return {
         "requests": len(measured) + warm_up,
         "requests_per_s": len(measured) / elapsed_s,

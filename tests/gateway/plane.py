@@ -29,6 +29,7 @@ class Plane:
     def __init__(self, folder: Path, *backends: str, load_timeout_s: float = 60.0, poll_s: float = 0.005) -> None:
         self.root = folder / "repository"
         self.root.mkdir()
+        self.uploads = folder / "uploads"
         self._staged = itertools.count()
         self.adapters = {name: FakeAdapter(name) for name in backends or ("onnxruntime",)}
         self.models: dict[str, HeldServable] = {}
@@ -49,7 +50,7 @@ class Plane:
         self.labels = Labels(self.control)
         self.by_name = ModelControl(
             self.control,
-            Uploads(folder / "uploads"),
+            Uploads(self.uploads),
             allow_upload=True,
             max_upload_bytes=1000,
             load_timeout_s=load_timeout_s,

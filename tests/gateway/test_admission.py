@@ -44,6 +44,16 @@ async def test_so_many_run_and_the_rest_waits_its_turn_in_order() -> None:
     assert [(await task)["x"].tolist() for task in tasks] == [[0.0], [1.0], [2.0], [3.0], [4.0]]
 
 
+async def test_who_waits_is_counted() -> None:
+    model = HeldServable()
+    limit = ConcurrencyLimit(model, 2, 10)
+    await begin(limit, 5)
+    for left in (3, 2, 1, 0, 0, 0):
+        assert limit.waiting == left
+        if model.running:
+            await finish(model)
+
+
 async def test_nobody_overtakes_those_who_wait() -> None:
     model = HeldServable()
     limit = ConcurrencyLimit(model, 1, 10)

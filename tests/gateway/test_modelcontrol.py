@@ -11,6 +11,7 @@ import pytest
 from adapters.errors import BackendUnavailable, LoadFailed
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.protocols.model_repository import IndexEntry
+from gateway.versions import Restarts
 from tests.gateway.plane import Plane
 from tests.waiting import turns, until
 
@@ -200,7 +201,8 @@ class TestLoad:
         assert await plane.ask() == "bad"
         assert len(plane.adapter.loads) == tried + 1, "what is ready is not loaded again"
 
-    async def test_a_quarantine_ends_with_a_load(self, plane: Plane) -> None:
+    async def test_a_quarantine_ends_with_a_load(self, plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Restarts, "FIRST_DELAY_S", 0.001)
         plane.publish("m/3", "three")
         await plane.reaches(v3="READY")
         plane.dying = plane.kill

@@ -237,6 +237,15 @@ async def test_ready_is_once_all_that_was_there_at_the_start_is_loaded_or_failed
     assert not registry.ready
 
 
+async def test_what_was_ready_at_the_start_is_remembered_as_that() -> None:
+    frontend = Frontend()
+    frontend.show(v1="READY", v2="LOADING")
+    assert frontend.registry.at_startup == frozenset()
+    frontend.show(v1="READY", v2="FAILED")
+    frontend.show(v1="READY", v2="READY", v3="READY")
+    assert frontend.registry.at_startup == {ONE}
+
+
 async def test_an_empty_repository_is_ready_once_it_was_looked_at() -> None:
     registry = Frontend().registry
     assert not registry.ready

@@ -106,7 +106,7 @@ def on(version: int, backend: str = "onnx", model: str = "m") -> Deployment:
 UNLOADED = Actual(State.UNLOADED, "files")
 OLDER = Actual(State.READY, "older")
 SERVE, WAIT, SPARE = (Wanted(wish, "files") for wish in (Wish.SERVE, Wish.WAIT, Wish.SPARE))
-WITHDRAWN = Wanted(Wish.WITHDRAWN, "files")
+STAY, WITHDRAWN = Wanted(Wish.STAY, "files"), Wanted(Wish.WITHDRAWN, "files")
 LABELLED, LABELLED_WAIT = (Wanted(wish, "files", by_label=True) for wish in (Wish.SERVE, Wish.WAIT))
 READY, FAILED, LOADING, FOUND, DRAINING = (
     Actual(state, "files") for state in (State.READY, State.FAILED, State.LOADING, State.FOUND, State.DRAINING)
@@ -184,6 +184,15 @@ UNLOAD_1 = {on(1): Act.UNLOAD}
             {on(3): READY, on(2): READY, on(1): BUSY},
             {on(2): Act.UNLOAD},
             id="and holds up nothing either",
+        ),
+        pytest.param({on(2): SERVE, on(1): STAY}, {on(2): READY, on(1): READY}, {}, id="what is to stay stays"),
+        pytest.param({on(1): STAY}, {on(1): OLDER}, {}, id="as it is"),
+        pytest.param({on(1): STAY}, {}, {}, id="if it is there"),
+        pytest.param(
+            {on(3): SERVE, on(2): SPARE, on(1): STAY},
+            {on(3): FAILED, on(2): READY, on(1): READY},
+            {},
+            id="and replaces nothing",
         ),
         pytest.param({on(1): WITHDRAWN}, {}, {}, id="what was unloaded by request is not loaded"),
         pytest.param({on(1): WITHDRAWN}, {on(1): READY}, UNLOAD_1, id="but unloaded, though nothing is left"),

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from adapters.base import Artifact, Endpoint
+from adapters.base import Artifact, Endpoint, Scalable
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, LoadFailed
 from adapters.tensors import DataType, Signature, TensorSpec
 from adapters.torchserve import java
@@ -440,3 +440,32 @@ async def test_an_input_that_cannot_be_sent_is_the_callers_fault(scaled: Endpoin
     with pytest.raises(InvalidInput, match="expected at most 100 bytes of inputs"):
         await client.infer({"rows": np.ones((100, 3), np.int64), "scale": np.array([[1]])})
     await client.aclose()
+
+
+async def test_a_model_has_as_many_workers_as_one_asks_for(adapter: TorchServeAdapter, upper: Endpoint) -> None:
+    assert isinstance(adapter, Scalable)
+
+    async def ready() -> int:
+        workers = (await adapter.workers(upper))["workers"]
+        return sum(worker["status"] == "READY" for worker in workers)
+
+    for count in (2, 1):
+        await adapter.scale(upper, count, count)
+        described = await adapter.workers(upper)
+        assert (described["minWorkers"], described["maxWorkers"]) == (count, count)
+        async with asyncio.timeout(30):
+            while await ready() != count:  # noqa: ASYNC110  # TorchServe tells nobody of its workers
+                await asyncio.sleep(0.05)
+    client = await TorchServeClient.connect(upper)
+    assert (await client.exchange(b"still", {})).body == b"STILL"
+    await client.aclose()
+
+
+async def test_workers_of_what_is_gone_cannot_be_had(adapter: TorchServeAdapter, folder: Path, upper: Endpoint) -> None:
+    gone = dataclasses.replace(upper, remote={**upper.remote, "model": "gone"})
+    with pytest.raises(BackendUnavailable, match="no such model"):
+        await adapter.workers(gone)
+    with pytest.raises(BackendUnavailable, match="Model not found"):
+        await adapter.scale(gone, 1, 1)
+    with pytest.raises(BackendUnavailable, match="does not run"):
+        await TorchServeAdapter(folder, Deaths()).scale(upper, 1, 1)

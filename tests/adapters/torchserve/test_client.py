@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from adapters import wire
-from adapters.base import Endpoint
+from adapters.base import Endpoint, RawAnswer, RawServable
 from adapters.errors import BackendDied, BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.process import free_port
 from adapters.tensors import DataType, Signature, TensorSpec
@@ -23,13 +24,15 @@ class FakeTorchServe:
     def __init__(self) -> None:
         self.port = free_port()
         self.requests: list[web.Request] = []
+        self.bodies: list[bytes] = []
         self.connections: set[object] = set()
         self.answer: Callable[[bytes], web.Response] = lambda body: web.Response(body=body)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(request)
         self.connections.add(request.transport)
-        return self.answer(await request.read())
+        self.bodies.append(await request.read())
+        return self.answer(self.bodies[-1])
 
     def endpoint(self, **remote: str) -> Endpoint:
         remote = {"model": "m.1.abc", "kind": "tensors", **remote}
@@ -41,7 +44,7 @@ class FakeTorchServe:
 async def server() -> AsyncIterator[FakeTorchServe]:
     fake = FakeTorchServe()
     app = web.Application(client_max_size=2**20)
-    app.router.add_post("/predictions/{model:.+}", fake.handle)
+    app.router.add_post("/{verb:predictions|explanations}/{model:.+}", fake.handle)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", fake.port).start()
@@ -192,3 +195,96 @@ async def test_one_failing_element_fails_a_raw_request(server: FakeTorchServe) -
     with pytest.raises(InferenceFailed, match="Prediction failed"):
         await client.infer({"data": np.array([b"good", b"bad"], np.object_)})
     await client.aclose()
+
+
+async def exchange(server: FakeTorchServe, body: bytes = b"b", explain: bool = False, **headers: str) -> RawAnswer:
+    client = await TorchServeClient.connect(server.endpoint(kind="raw"))
+    try:
+        return await client.exchange(body, headers, explain=explain)
+    finally:
+        await client.aclose()
+
+
+async def test_a_body_is_given_to_the_handler_with_its_headers_alone_and_its_answer_taken_as_it_is(
+    server: FakeTorchServe,
+) -> None:
+    packed = gzip.compress(b"answer")
+    server.answer = lambda body: web.Response(
+        status=299, body=packed, headers={"Content-Encoding": "gzip", "X-Own": "é", "Content-Type": "a/b"}
+    )
+    answer = await exchange(server, b"\0body", **{"content-type": "text/plain", "x-mine": "ü"})
+    assert server.bodies == [b"\0body"]
+    headers = {name.lower(): value for name, value in server.requests[0].headers.items()}
+    assert headers.keys() == {"host", "content-type", "content-length", "x-mine"}
+    assert (headers["content-type"], headers["x-mine"]) == ("text/plain", "ü")
+    assert (answer.status, answer.body) == (299, packed)
+    assert (b"X-Own", "é".encode()) in answer.headers
+    await exchange(server)
+    assert "content-type" not in {name.lower() for name in server.requests[1].headers}
+
+
+async def test_explanations_have_an_address_of_their_own(server: FakeTorchServe) -> None:
+    await exchange(server, explain=True)
+    assert server.requests[0].path == "/explanations/m.1.abc"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (400, "BadRequestException", "bad"),
+        (404, "OwnException", "no such cat"),
+        (418, "Teapot", "short"),
+        (500, "InternalServerException", "Worker died."),
+        (503, "InternalServerException", "Prediction failed"),
+        (507, "InternalServerException", "Out of resources"),
+    ],
+)
+async def test_a_handlers_own_refusal_is_its_answer(
+    server: FakeTorchServe, status: int, kind: str, message: str
+) -> None:
+    refuse(server, status, kind, message)
+    answer = await exchange(server)
+    assert (answer.status, message in answer.body.decode()) == (status, True)
+
+
+@pytest.mark.parametrize("body", [b"[" * 5000, b"[1]", b"{}", b"\xff", b""])
+async def test_a_refusal_that_is_not_json_is_an_answer_too(server: FakeTorchServe, body: bytes) -> None:
+    server.answer = lambda _: web.Response(status=404, body=body)
+    assert (await exchange(server)).body == body
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "InvalidKeyException"),
+        (404, "ModelNotFoundException"),
+        (404, "ModelVersionNotFoundException"),
+        (503, "ServiceUnavailableException"),
+    ],
+)
+async def test_what_torchserve_says_instead_of_the_handler_is_not_passed_on(
+    server: FakeTorchServe, status: int, kind: str
+) -> None:
+    refuse(server, status, kind, "m.1.abc")
+    with pytest.raises(BackendUnavailable):
+        await exchange(server)
+
+
+async def test_an_answer_without_end_is_cut_off(server: FakeTorchServe) -> None:
+    server.answer = lambda body: web.Response(body=b"x" * 1000)
+    client = await TorchServeClient.connect(server.endpoint(kind="raw", max_bytes="999"))
+    with pytest.raises(InferenceFailed, match="answer of at most 999 bytes"):
+        await client.exchange(b"", {})
+    with pytest.raises(InvalidInput, match="at most 999 bytes of inputs, got 1000"):
+        await client.exchange(b"x" * 1000, {})
+    await client.aclose()
+
+
+async def test_a_handler_is_reached_by_what_can_reach_it() -> None:
+    client = await TorchServeClient.connect(FakeTorchServe().endpoint(kind="raw"))
+    assert isinstance(client, RawServable)
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        await client.exchange(b"", {})
+    await client.aclose()
+    with pytest.raises(BackendUnavailable, match="closed"):
+        await client.exchange(b"", {})
