@@ -82,7 +82,7 @@ def stream(act: StreamAct, request_type: Any) -> grpc.RpcMethodHandler:
 
 
 def _parse(request_type: Any, data: bytes) -> Any:
-    check_fields(data)
+    check_fields(data, request_type.DESCRIPTOR)
     return request_type.FromString(data)
 
 

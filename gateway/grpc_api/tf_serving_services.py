@@ -16,7 +16,9 @@ from adapters.tfserving.protos import (
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
+    model_service_pb2,
     predict_pb2,
+    prediction_service_pb2,
     regression_pb2,
 )
 from adapters.tfserving.tensor_proto import decode, encode_values
@@ -31,8 +33,8 @@ from gateway.types import InferRequest, InferResponse, Target
 if TYPE_CHECKING:
     from adapters.tfserving.client import TfServingClient
 
-PREDICTION_SERVICE: Final = "tensorflow.serving.PredictionService"
-MODEL_SERVICE: Final = "tensorflow.serving.ModelService"
+PREDICTION_SERVICE: Final[str] = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+MODEL_SERVICE: Final[str] = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _SIGNATURES: Final = "signature_def"
 _TASKS: Final = ("tensorflow/serving/classify", "tensorflow/serving/regress")

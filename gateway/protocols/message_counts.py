@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
 
 from adapters.errors import InvalidInput
 
 _LARGE_BYTES: Final = 1 << 20
-_MAX_FIELDS: Final = 1 << 16
+_MAX_FIELDS: Final = 1 << 18
 
 
-def check_fields(data: bytes) -> None:
+def check_fields(data: bytes, descriptor: Any = None) -> None:
     """Count a large message's fields, where an empty one takes two bytes on the wire and a hundred in memory.
 
-    What is no protobuf is left to the parser.
+    `descriptor` is the message's: with it, the messages inside are counted too. What is no protobuf is left to the
+    parser.
 
     Raises:
         InvalidInput: it has more fields than any request needs.
     """
     if len(data) <= _LARGE_BYTES:
         return
-    offset, fields = 0, 0
-    while 0 <= offset < len(data):
-        fields += 1
-        if fields > _MAX_FIELDS:
-            raise InvalidInput(
-                f"message: expected at most {_MAX_FIELDS} fields, got more; send fewer tensors at a time"
-            )
-        offset = _next(data, offset)
+    fields = 0
+    pending = [(0, len(data), descriptor)]
+    while pending:
+        offset, end, kind = pending.pop()
+        inside = _messages(kind) if kind is not None else {}
+        while 0 <= offset < end:
+            fields += 1
+            if fields > _MAX_FIELDS:
+                raise InvalidInput(f"message: expected at most {_MAX_FIELDS} fields, got more; send fewer at a time")
+            tag, content = _varint(data, offset)
+            offset, begin = _next(data, tag, content)
+            if tag >> 3 in inside and begin < offset <= end:
+                pending.append((begin, offset, inside[tag >> 3]))
 
 
-def _next(data: bytes, offset: int) -> int:
-    """Where the field after the one at `offset` begins; -1 where that cannot be said."""
-    tag, offset = _varint(data, offset)
+@lru_cache(maxsize=1024)
+def _messages(descriptor: Any) -> Mapping[int, Any]:
+    """The descriptors of a message's fields that are messages themselves, by number."""
+    return {field.number: field.message_type for field in descriptor.fields if field.message_type is not None}
+
+
+def _next(data: bytes, tag: int, offset: int) -> tuple[int, int]:
+    """Where the next field begins, -1 where that cannot be said, and where the bytes of this one do."""
     match tag & 7:
         case 0:
-            return _varint(data, offset)[1]
+            return _varint(data, offset)[1], offset
         case 1:
-            return offset + 8
+            return offset + 8, offset
         case 2:
             length, offset = _varint(data, offset)
-            return offset + length if offset >= 0 else -1
+            return (offset + length if offset >= 0 else -1), offset
         case 5:
-            return offset + 4
-    return -1
+            return offset + 4, offset
+    return -1, offset
 
 
 def _varint(data: bytes, offset: int) -> tuple[int, int]:

@@ -180,7 +180,7 @@ def test_what_cannot_be_answered_is_refused_in_tf_serving_s_words(client: Client
 
 def test_a_call_ends_at_its_deadline(client: Client) -> None:
     request = spec(predict_pb2.PredictRequest(), "slow")
-    encode(np.array([100_000], np.int64), request.inputs["n"])
+    encode(np.array([3000], np.int64), request.inputs["n"])
     assert refused(lambda: client.prediction.Predict(request, timeout=0.2))[0] == "DEADLINE_EXCEEDED"
 
 
@@ -201,3 +201,11 @@ def test_rubbish_is_refused_and_the_next_call_answered(client: Client) -> None:
                 "NOT_FOUND",
             )
     assert decode(client.predict("half", "x", X).outputs["y"]).ravel().tolist() == [2.5, 3, 4.5]
+
+
+def test_a_message_of_millions_of_empty_strings_is_refused_before_it_is_parsed(client: Client) -> None:
+    request = spec(predict_pb2.PredictRequest(), "half")
+    request.inputs["x"].string_val.extend([b""] * 2**20)
+    code, text = refused(lambda: client.prediction.Predict(request))
+    assert code == "INVALID_ARGUMENT"
+    assert "expected at most 262144 fields" in text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.base import Artifact, Endpoint
 from adapters.errors import BackendUnavailable, LoadFailed
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.protocols.model_repository import IndexEntry
@@ -116,6 +117,43 @@ class TestUnload:
             await plane.ask()
         await plane.reaches(v1="UNLOADED", v2="UNLOADED")
         assert plane.adapter.live == {}
+
+    async def test_a_load_that_is_slow_to_be_given_up_is_waited_for(self, plane: Plane) -> None:
+        loading, given_up = asyncio.Event(), asyncio.Event()
+
+        async def load(artifact: Artifact) -> Endpoint:
+            try:
+                loading.set()
+                await asyncio.Event().wait()
+            finally:
+                await given_up.wait()
+            raise AssertionError
+
+        plane.adapter.load = load  # type: ignore[method-assign]
+        plane.publish("m/2", "another")
+        await loading.wait()
+        unloading = asyncio.create_task(plane.by_name.unload("m"))
+        await turns()
+        assert not unloading.done()
+        given_up.set()
+        await unloading
+        with pytest.raises(VersionNotReady):
+            await plane.ask()
+        await plane.reaches(v1="UNLOADED", v2="UNLOADED")
+
+    async def test_what_dies_while_it_drains_is_unloaded_once(self, plane: Plane) -> None:
+        plane.held.add("three")
+        plane.publish("m/3", "three")
+        await plane.reaches(v3="READY")
+        request = asyncio.create_task(plane.ask())
+        await turns()
+        await plane.by_name.unload("m", 3)
+        plane.kill("m/3@onnxruntime#3")
+        plane.models["m/3@onnxruntime#3"].finish()
+        await request
+        await plane.reaches(v3="UNLOADED")
+        await plane.looked()
+        assert plane.adapter.unloaded == ["m/3@onnxruntime#3"]
 
     async def test_what_failed_is_unloaded_too_and_not_tried_again(self, plane: Plane) -> None:
         plane.adapter.failures["away"] = BackendUnavailable("not now")

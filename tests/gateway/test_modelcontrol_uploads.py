@@ -88,6 +88,8 @@ async def test_a_model_may_be_uploaded_alone(plane: Plane) -> None:
     with pytest.raises(ModelNotFound):
         await plane.by_name.unload("new")
     await until(lambda: not files(plane))
+    plane.publish("new/1", "the repository's")
+    await until(lambda: plane.state("new/1@onnxruntime") == "READY")
 
 
 async def test_one_upload_replaces_another_without_a_moment_without_an_answer(plane: Plane) -> None:
@@ -181,7 +183,7 @@ async def test_a_gateway_that_stops_begins_nothing_more(plane: Plane) -> None:
     plane.adapter.hold.set()
     with pytest.raises(LoadFailed):
         await loading
-    await turns()
+    assert not any(record.busy for record in plane.control.records)
     assert (len(plane.adapter.loads), plane.adapter.live) == (3, {})
 
 
