@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import grpc
@@ -20,42 +21,48 @@ _log = logging.getLogger(__name__)
 _HEAD_BYTES: Final = 1 << 20
 """What a message may have besides tensors: REST's limit is for a body of the same tensors."""
 
+_WINDOW_BYTES: Final = 1 << 22
+"""What a caller may send ahead. gRPC would find that out by a ping with every request: as much work as the request."""
+
+
+_ACCEPTORS: Final = 16
+"""Servers on the one port, each of which takes one new call in a turn of the event loop."""
+
 
 class GrpcServer:
-    """One gRPC server in the running event loop."""
+    """One gRPC port in the running event loop.
+
+    A `grpc.aio` server takes its next call once the event loop has seen the last: one call in each turn, however many
+    wait, and so batches of one. Several servers share the port, and the kernel shares the connections out among them.
+    """
 
     def __init__(self, registry: Registry, services: Sequence[Any], max_message_bytes: int) -> None:
         """`services` are generic handlers, as `calls.service` makes them."""
         self._registry = registry
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.max_receive_message_length", max_message_bytes + _HEAD_BYTES),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),
-                ("grpc.http2.max_pings_without_data", 0),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            )
-        )
+        with _patient_threads():
+            self._servers = [_make(max_message_bytes) for _ in range(_ACCEPTORS)]
         self._health = health.aio.HealthServicer()
-        self._server.add_generic_rpc_handlers(tuple(services))
         names = [each.service_name() for each in services]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [health.OVERALL_HEALTH, *names]
-        reflection.enable_server_reflection(
-            (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server, JoinedPools()
-        )
+        shown = (*names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        for server in self._servers:
+            server.add_generic_rpc_handlers(tuple(services))
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            reflection.enable_server_reflection(shown, server, JoinedPools())
         self._watching: asyncio.Task[None] | None = None
 
     def bind(self, host: str, port: int) -> int:
         """Take a port, 0 for a free one; gives its number. Raises RuntimeError where it is taken."""
         where = f"[{host}]" if ":" in host else host
-        taken: int = self._server.add_insecure_port(f"{where}:{port}")
-        return taken
+        for server in self._servers:
+            port = server.add_insecure_port(f"{where}:{port}")
+        return port
 
     async def start(self) -> None:
         """Begin to answer; health follows the registry."""
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.start()
+        for server in self._servers:
+            await server.start()
         self._watching = asyncio.create_task(self._watch(), name="gRPC health")
 
     async def _watch(self) -> None:
@@ -73,4 +80,37 @@ class GrpcServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+
+
+def _make(max_message_bytes: int) -> Any:
+    return grpc.aio.server(
+        options=(
+            ("grpc.max_receive_message_length", max_message_bytes + _HEAD_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 1),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        )
+    )
+
+
+@contextlib.contextmanager
+def _patient_threads() -> Iterator[None]:
+    """Threads that are started within do not interrupt the event loop on its own core.
+
+    gRPC's threads wake several times for each call; each time, the loop would lose the core with work in its hands.
+    """
+    if not hasattr(os, "SCHED_BATCH"):
+        yield
+        return
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, before, parameters)

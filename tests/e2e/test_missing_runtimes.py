@@ -14,7 +14,7 @@ from tests.e2e.gateway import RunningGateway
 ROOT = Path(__file__).resolve().parents[2]
 HIDE = """
 import importlib.machinery as machinery
-hidden = {"ai_edge_litert", "tflite_runtime", "tensorflow", "tensorflow_serving", "grpc", "torch", "ts", "aiohttp"}
+hidden = {"ai_edge_litert", "tflite_runtime", "tensorflow", "tensorflow_serving", "torch", "ts", "aiohttp"}
 find = machinery.PathFinder.find_spec
 machinery.PathFinder.find_spec = classmethod(
     lambda cls, name, path=None, target=None: None if name.split(".")[0] in hidden else find(name, path, target)
