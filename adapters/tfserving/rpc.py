@@ -37,6 +37,8 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # http_proxy in the environment is not meant for this
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel: closing one disturbs no other
     ("grpc.enable_retries", 0),
+    ("grpc.http2.bdp_probe", 0),  # a ping with every call, to learn how much may be sent ahead: this is said here
+    ("grpc.http2.lookahead_bytes", 1 << 22),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
