@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import msgspec
+
 from adapters.tensors import Signature, Tensor, Tensors
 
 RUNTIMES_OWN = ("onnxruntime", "tflite")
@@ -14,6 +16,39 @@ RUNTIMES_OWN = ("onnxruntime", "tflite")
 
 BACKENDS = (*RUNTIMES_OWN, "tfserving", "torchserve")
 """Every backend, in the order in which an unpinned request prefers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How a deployment's calls are put together.
+
+    `max_rows` is the largest batch, None where trial runs shall tell whether there is a batch axis at all, and 1 for no
+    batching. A batch waits for more rows for `max_delay_ms` at most. Under `latency_target_ms` the limit of rows adapts
+    by itself. `allowed_rows` are the sizes, ascending, that batches are filled up to; none are all sizes.
+    """
+
+    max_rows: int | None = None
+    max_delay_ms: float = 0.0
+    latency_target_ms: float | None = None
+    allowed_rows: tuple[int, ...] = ()
+
+
+_AS_IT_COMES = Batching()
+
+
+class Urgency(msgspec.Struct, frozen=True):
+    """How much a request presses.
+
+    `deadline_ns` is when nobody waits for the answer any more, by the machine's monotonic clock; 0 is never. Of those
+    that wait, the lowest `priority` is served first, from 1 to LOWEST_PRIORITY; equals in order of arrival.
+    """
+
+    deadline_ns: int = 0
+    priority: int = 5
+
+
+LOWEST_PRIORITY = 9
+ROUTINE = Urgency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +67,7 @@ class Artifact:
     options: Mapping[str, Any] = field(default_factory=dict)
     golden: Path | None = None
     declared: Signature | None = None
-    max_rows: int | None = None
+    batching: Batching = _AS_IT_COMES
 
     def __str__(self) -> str:
         return f"{self.model}/{self.version}@{self.backend}"
@@ -143,8 +178,8 @@ class Servable(Protocol):
 
     signature: Signature
 
-    async def infer(self, inputs: Tensors) -> Tensors:
-        """Run the model. Cancelling drops the request wherever it waits.
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
+        """Run the model. Cancelling drops the request wherever it waits; what is past its deadline is not run.
 
         Raises:
             InferenceFailed: the model failed on these inputs.

@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 
 from adapters import errors
+from adapters.base import ROUTINE, Urgency
 from adapters.executions import Execution
 from adapters.tensors import DataType, Tensor, Tensors, from_bytes, to_bytes
 
-_PREFIX = struct.Struct("<B3xIQQQ48x")
+_PREFIX = struct.Struct("<BB2xIQQQQ40x")
 _EXECUTION = struct.Struct("<QQQQQ?7x")
 _EXECUTION_AT = _PREFIX.size - _EXECUTION.size
 _ALIGNMENT = 8
@@ -63,8 +64,8 @@ _UNTOLD = Execution()
 class Frame(msgspec.Struct, frozen=True):
     """One frame as received; `head` and `body` are views of the received bytes.
 
-    `sent_ns` is when an INFER frame was sent, by the machine's monotonic clock; `execution` is what a RESULT frame
-    says that it cost.
+    `sent_ns` is when an INFER frame was sent, by the machine's monotonic clock, and `urgency` how much it presses;
+    `execution` is what a RESULT frame says that it cost.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ class Frame(msgspec.Struct, frozen=True):
     head: memoryview
     body: memoryview
     sent_ns: int = 0
+    urgency: Urgency = ROUTINE
     execution: Execution = _UNTOLD
 
     def tensors(self) -> dict[str, Tensor]:
@@ -110,7 +112,9 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
 }
 
 
-def tensors_frame(kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 0) -> list[bytes | memoryview]:
+def tensors_frame(
+    kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 0, urgency: Urgency = ROUTINE
+) -> list[bytes | memoryview]:
     """An INFER or RESULT frame, as parts to be written one after the other.
 
     `sent_ns` is the moment by the monotonic clock, which all processes of a machine share.
@@ -128,7 +132,8 @@ def tensors_frame(kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 
             body.append(_PADDING[padding])
         body_bytes += length + padding
     head = _encode(heads)
-    return [_PREFIX.pack(kind, len(head), request_id, body_bytes, sent_ns), _padded(head), *body]
+    prefix = _PREFIX.pack(kind, urgency.priority, len(head), request_id, body_bytes, sent_ns, urgency.deadline_ns)
+    return [prefix, _padded(head), *body]
 
 
 def stamp(
@@ -147,13 +152,13 @@ def stamp(
 
 def cancel_frame(request_id: int) -> bytes:
     """A CANCEL frame for a request that nobody waits for any more."""
-    return _PREFIX.pack(Kind.CANCEL, 0, request_id, 0, 0)
+    return _PREFIX.pack(Kind.CANCEL, 0, 0, request_id, 0, 0, 0)
 
 
 def error_frame(request_id: int, error: errors.ServingError) -> bytes:
     """An ERROR frame: the error's class and text."""
     head = _encode((type(error).__name__, str(error)))
-    return _PREFIX.pack(Kind.ERROR, len(head), request_id, 0, 0) + _padded(head)
+    return _PREFIX.pack(Kind.ERROR, 0, len(head), request_id, 0, 0, 0) + _padded(head)
 
 
 def _padded(head: bytes) -> bytes:
@@ -220,7 +225,7 @@ def _room(size_bytes: int) -> memoryview:
 
 
 def _frame_bytes(view: memoryview) -> int:
-    _, head_bytes, _, body_bytes, _ = _PREFIX.unpack_from(view)
+    _, _, head_bytes, _, body_bytes, _, _ = _PREFIX.unpack_from(view)
     length: int = _PREFIX.size + head_bytes + -head_bytes % _ALIGNMENT + body_bytes
     if length > MAX_FRAME_BYTES:
         raise BrokenFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are taken")
@@ -229,7 +234,7 @@ def _frame_bytes(view: memoryview) -> int:
 
 def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     """The frame that begins at `start` and where the next one does; None while it is not all there."""
-    kind, head_bytes, request_id, body_bytes, sent_ns = _PREFIX.unpack_from(view, start)
+    kind, priority, head_bytes, request_id, body_bytes, sent_ns, deadline_ns = _PREFIX.unpack_from(view, start)
     head = start + _PREFIX.size
     head_end = head + head_bytes
     body = head_end + -head_bytes % _ALIGNMENT
@@ -241,5 +246,8 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     if kind not in _KINDS:
         raise BrokenFrame(f"unknown kind of frame {kind}")
     known = _KINDS[kind]
-    told = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT)) if known is Kind.RESULT else _UNTOLD
-    return Frame(known, request_id, view[head:head_end], view[body:end], sent_ns, told), end
+    parts = view[head:head_end], view[body:end]
+    if known is Kind.RESULT:
+        execution = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT))
+        return Frame(known, request_id, *parts, execution=execution), end
+    return Frame(known, request_id, *parts, sent_ns, Urgency(deadline_ns, priority)), end

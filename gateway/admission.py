@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from adapters.base import Servable
+from adapters.base import ROUTINE, Servable, Urgency
 from adapters.tensors import Tensors
 from gateway.errors import Overloaded
 
@@ -33,14 +33,14 @@ class ConcurrencyLimit:
         """How many requests wait for their turn."""
         return len(self._waiting)
 
-    async def infer(self, inputs: Tensors) -> Tensors:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         """See Servable.infer; raises Overloaded where the queue is full too."""
         if self._in_flight >= self._max_in_flight:
             await self._turn()
         else:
             self._in_flight += 1
         try:
-            return await self._servable.infer(inputs)
+            return await self._servable.infer(inputs, urgency)
         finally:
             self._pass_on()
 

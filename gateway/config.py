@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from adapters.base import BACKENDS
+from adapters.base import BACKENDS, Batching
 from adapters.tensors import DataType, Signature, TensorSpec
-from gateway.types import Limits
+from gateway.types import Caching, Limits
 
 SETTINGS_FILE = "torii.toml"
 _LIMITS = Limits()
@@ -45,6 +45,7 @@ _POLICY = re.compile(r"all|latest:[1-9][0-9]{0,5}")
 Policy = Annotated[str | tuple[int, ...], PlainValidator(_version_policy)]
 BackendName = Annotated[str, BeforeValidator(_backend_name)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
+Instances = Annotated[int, Field(ge=1, le=256, strict=True)]
 VersionNumber = Annotated[int, Field(ge=1, lt=10**18, strict=True)]
 VersionKey = Annotated[int, Field(ge=1, lt=10**18)]  # the name of a table, which TOML gives as text
 
@@ -159,6 +160,34 @@ class BatchingConfig(_Strict):
     """[batching]"""
 
     max_rows: Positive | None = None
+    max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    latency_target_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+    allowed_rows: tuple[Positive, ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        sizes = self.allowed_rows
+        if list(sizes) != sorted(set(sizes)):
+            raise ValueError("allowed_rows: expected sizes in ascending order, as in [1, 4, 16]")
+        if sizes and self.max_rows is not None and sizes[-1] != self.max_rows:
+            raise ValueError(f"allowed_rows: expected its largest size to be max_rows = {self.max_rows}")
+        return self
+
+    def batching(self) -> Batching:
+        """As adapters know it."""
+        largest = self.allowed_rows[-1] if self.allowed_rows else None
+        return Batching(self.max_rows or largest, self.max_delay_ms, self.latency_target_ms, self.allowed_rows)
+
+
+class CacheConfig(_Strict):
+    """[cache]"""
+
+    max_bytes: Annotated[int, Field(ge=0, le=2**40, strict=True)] = 0
+    join: bool = False
+
+    def caching(self) -> Caching:
+        """As the data plane knows it."""
+        return Caching(self.max_bytes, self.join)
 
 
 class LimitsConfig(_Strict):
@@ -176,6 +205,7 @@ class LimitsConfig(_Strict):
 class OnnxRuntimeConfig(_Strict):
     """[backend.onnxruntime]"""
 
+    instances: Instances | None = None
     intra_op_threads: Positive | None = None
     execution_providers: tuple[str, ...] | None = None
 
@@ -183,6 +213,7 @@ class OnnxRuntimeConfig(_Strict):
 class TfliteConfig(_Strict):
     """[backend.tflite]"""
 
+    instances: Instances | None = None
     threads: Positive | None = None
 
 
@@ -229,6 +260,7 @@ class ModelConfig(_Strict):
     versions: Policy = "all"
     batching: BatchingConfig = BatchingConfig()
     limits: LimitsConfig = LimitsConfig()
+    cache: CacheConfig = CacheConfig()
     backend: BackendConfig = BackendConfig()
     signature: SignatureConfig | None = None
     version: dict[VersionKey, VersionNotes] = Field(default_factory=dict)

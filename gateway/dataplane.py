@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import perf_counter_ns
+from time import monotonic_ns, perf_counter_ns
 from typing import TypeVar
 
-from adapters.base import Servable
+from adapters.base import Servable, Urgency
 from adapters.errors import DeadlineExceeded
 from gateway.deadline import Deadline
 from gateway.registry import Lease, Registry
@@ -38,7 +38,7 @@ class DataPlane:
             timeout_s = _timeout_s(lease, request.timeout_ms)
             try:
                 with Deadline(timeout_s):
-                    outputs = await lease.servable.infer(request.inputs)
+                    outputs = await lease.servable.infer(request.inputs, _urgency(timeout_s, request.priority))
             except TimeoutError as error:
                 lease.statistics.failed(perf_counter_ns() - began_ns)
                 raise _late(lease, timeout_s) from error
@@ -84,8 +84,12 @@ class DataPlane:
 
 
 def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
-    limit_ms = lease.limits.timeout_ms
+    limit_ms = lease.serving.limits.timeout_ms
     return (limit_ms if asked_ms is None else min(limit_ms, asked_ms)) / 1000
+
+
+def _urgency(timeout_s: float, priority: int) -> Urgency:
+    return Urgency(monotonic_ns() + int(timeout_s * 1e9), priority)
 
 
 def _late(lease: Lease, timeout_s: float) -> DeadlineExceeded:

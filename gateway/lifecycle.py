@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from adapters.base import RUNTIMES_OWN, Adapter, Endpoint
 from adapters.errors import BackendDied, BackendUnavailable, LoadFailed
 from gateway.plans import Plan
-from gateway.types import Deployment, Limits, ModelTable, Standing, State
+from gateway.types import Deployment, ModelTable, Serving, Standing, State
 from gateway.versions import Fingerprint, Restarts
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Frontend(Protocol):
         """Replace the table of models."""
         ...
 
-    async def publish(self, deployment: Deployment, endpoint: Endpoint, limits: Limits) -> None:
+    async def publish(self, deployment: Deployment, endpoint: Endpoint, serving: Serving) -> None:
         """Send a deployment's requests to this endpoint from now on."""
         ...
 
@@ -204,7 +204,7 @@ class Lifecycle:
                 raise BackendUnavailable(f"it could not be started: {error}") from error
         try:
             await self._warm_up(endpoint, plan.golden)
-            await self._frontend.publish(plan.deployment, endpoint, plan.limits)
+            await self._frontend.publish(plan.deployment, endpoint, plan.serving(digest))
         except BaseException:
             await adapter.unload(endpoint)
             raise

@@ -12,7 +12,7 @@ from gateway.artifacts import GOLDEN, ArtifactFiles, VersionFiles, digest
 from gateway.config import ModelConfig
 from gateway.directives import Directive, Directives
 from gateway.repository import ModelEntry, Problem, Snapshot
-from gateway.types import Deployment, Limits
+from gateway.types import Deployment, Serving
 from gateway.versions import Fingerprint, Settling, Wanted, Wish, backend_order, kept_versions
 
 _NOTHING_ASKED: Directives = {}
@@ -35,10 +35,10 @@ class Plan:
     problem: str | None
     wanted: Wanted
 
-    @property
-    def limits(self) -> Limits:
-        """The deployment's limits."""
-        return self.config.limits.limits()
+    def serving(self, digest_hex: str) -> Serving:
+        """What frontends are told."""
+        config = self.config
+        return Serving(config.limits.limits(), config.batching.batching(), config.cache.caching(), digest_hex)
 
     def digest(self) -> str:
         """SHA-256 of the artifact's files; reads them all; raises OSError."""
@@ -55,7 +55,7 @@ class Plan:
             self.config.backend.options(self.deployment.backend),
             self.golden.resolve() if self.golden else None,
             self.config.signature.signature() if self.config.signature else None,
-            self.config.batching.max_rows,
+            self.config.batching.batching(),
         )
 
 
@@ -128,6 +128,7 @@ def _plan(
         str(files.path),
         config.batching,
         config.limits,
+        config.cache,
         config.signature,
         str(config.backend.options(deployment.backend)),
         (version.golden.size_bytes, version.golden.mtime_ns) if version.golden else None,

@@ -15,7 +15,7 @@ from gateway.admission import ConcurrencyLimit
 from gateway.errors import VersionNotReady
 from gateway.routing import choose
 from gateway.statistics import Statistics, StatisticsSnapshot
-from gateway.types import Deployment, Limits, ModelTable, State, Target
+from gateway.types import Deployment, ModelTable, Serving, State, Target
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     deployment: Deployment
     endpoint: Endpoint
-    limits: Limits
+    serving: Serving
     servable: ConcurrencyLimit
     statistics: Statistics
     _users: int = 0
@@ -124,7 +124,7 @@ class Registry:
         """What each deployment has done since it was first published, restarts and reloads included."""
         return {deployment: each.snapshot() for deployment, each in self._statistics.items()}
 
-    async def publish(self, deployment: Deployment, endpoint: Endpoint, limits: Limits) -> None:
+    async def publish(self, deployment: Deployment, endpoint: Endpoint, serving: Serving) -> None:
         """Connect to an endpoint and give it all further requests for its deployment.
 
         An endpoint that is replaced by this goes on with the requests that it has, until it is withdrawn.
@@ -133,12 +133,13 @@ class Registry:
             BackendUnavailable: the endpoint cannot be reached; what was published before stays.
         """
         servable = await self._connect(endpoint)
+        limits = serving.limits
         limited = ConcurrencyLimit(servable, limits.max_in_flight, limits.max_queue)
         if replaced := self._leases.get(deployment):
             self._replaced.append(replaced)
         statistics = self._statistics.setdefault(deployment, Statistics())
         statistics.follow(servable)
-        self._leases[deployment] = Lease(deployment, endpoint, limits, limited, statistics)
+        self._leases[deployment] = Lease(deployment, endpoint, serving, limited, statistics)
 
     async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
         """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go.

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.base import ROUTINE, Batching
 from adapters.errors import InvalidInput
 from adapters.tensors import Tensors
 
@@ -111,10 +112,38 @@ class Limits:
     timeout_ms: int = 30_000
 
 
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """Which answers a deployment gives without running its model.
+
+    `max_bytes` is what may be kept of earlier answers, 0 none; with `join`, equal requests in flight share one run.
+    """
+
+    max_bytes: int = 0
+    join: bool = False
+
+
+_AS_IT_COMES = Batching()
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """All that a frontend has to know of a deployment besides its endpoint: plain data.
+
+    `digest` is of the artifact's files: what they answered before holds while it is the same.
+    """
+
+    limits: Limits = Limits()
+    batching: Batching = _AS_IT_COMES
+    caching: Caching = Caching()
+    digest: str = ""
+
+
 class InferRequest(msgspec.Struct, frozen=True):
     """One request, whatever protocol it came by.
 
-    `outputs` are the names that the caller wants, None for all; `timeout_ms` is the caller's, None for the model's.
+    `outputs` are the names that the caller wants, None for all; `timeout_ms` is the caller's, None for the model's;
+    `priority` is as in Urgency.
     """
 
     target: Target
@@ -123,6 +152,7 @@ class InferRequest(msgspec.Struct, frozen=True):
     outputs: tuple[str, ...] | None = None
     timeout_ms: float | None = None
     parameters: Mapping[str, Any] = {}
+    priority: int = ROUTINE.priority
 
 
 class InferResponse(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from adapters.base import Endpoint
+from adapters.base import ROUTINE, Endpoint, Urgency
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, LoadFailed
 from adapters.tensors import Signature, Tensor, Tensors
 from adapters.tfserving.examples import Features, write_examples
@@ -60,7 +60,7 @@ class TfServingClient:
             raise
         return client
 
-    async def infer(self, inputs: Tensors) -> dict[str, Tensor]:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> dict[str, Tensor]:
         """Predict; see Servable.infer. Cancelling cancels the call, which the server may finish all the same.
 
         Raises:

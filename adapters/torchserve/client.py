@@ -12,7 +12,7 @@ import numpy as np
 from yarl import URL
 
 from adapters import wire
-from adapters.base import Endpoint, RawAnswer
+from adapters.base import ROUTINE, Endpoint, RawAnswer, Urgency
 from adapters.errors import BackendDied, BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from adapters.tensors import Tensor, Tensors
 
@@ -100,7 +100,7 @@ class TorchServeClient:
         )
         return cls(endpoint, session)
 
-    async def infer(self, inputs: Tensors) -> dict[str, Tensor]:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> dict[str, Tensor]:
         """See Servable.infer. Cancelling hangs up; TorchServe's worker ends what it has begun."""
         if self._raw:
             return await self._infer_raw(inputs)

@@ -87,7 +87,7 @@ class WorkerAdapter:
     async def _hand_over(self, child: Child, artifact: Artifact, address: Path) -> Ready:
         golden = str(artifact.golden) if artifact.golden else None
         job = Job(
-            self._local.runtime, str(artifact.path), str(address), dict(artifact.options), golden, artifact.max_rows
+            self._local.runtime, str(artifact.path), str(address), dict(artifact.options), golden, artifact.batching
         )
         await child.send_line(msgspec.json.encode(job))
         line = await child.read_line()

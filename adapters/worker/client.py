@@ -8,7 +8,7 @@ from time import monotonic_ns
 from typing import cast
 
 from adapters import wire
-from adapters.base import Endpoint
+from adapters.base import ROUTINE, Endpoint, Urgency
 from adapters.errors import BackendDied, BackendUnavailable
 from adapters.executions import Executions
 from adapters.tensors import Tensor, Tensors
@@ -37,14 +37,14 @@ class WorkerClient(asyncio.Protocol):
             raise BackendUnavailable(f"the worker cannot be reached: {error.strerror or error}") from error
         return client
 
-    async def infer(self, inputs: Tensors) -> dict[str, Tensor]:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> dict[str, Tensor]:
         """Run on the worker; see Servable.infer. Cancelling drops the request from the worker's queue."""
         if self._transport is None:
             raise BackendUnavailable("the worker of this deployment is gone; it is being restarted")
         request_id = next(self._ids)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
-        self._send(wire.tensors_frame(wire.Kind.INFER, request_id, inputs, monotonic_ns()))
+        self._send(wire.tensors_frame(wire.Kind.INFER, request_id, inputs, monotonic_ns(), urgency))
         try:
             return await future
         except asyncio.CancelledError:

@@ -6,18 +6,19 @@ from typing import Any
 
 import msgspec
 
+from adapters.base import Batching
 from adapters.tensors import Signature
 
 
 class Job(msgspec.Struct):
-    """What the parent wants loaded. `runtime` is "module:Class"; `max_rows` None leaves the choice to the rehearsal."""
+    """What the parent wants loaded. `runtime` is "module:Class"; its tests tell what `batching` leaves open."""
 
     runtime: str
     path: str
     socket: str
     options: dict[str, Any]
     golden: str | None
-    max_rows: int | None
+    batching: Batching
 
 
 class Ready(msgspec.Struct, tag=True):

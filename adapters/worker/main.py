@@ -37,7 +37,7 @@ def load(job: Job) -> tuple[Session, Ready]:
     except Exception as error:
         _log.exception("loading failed")
         raise LoadFailed(first_line(error)) from error
-    max_rows = rehearse(session, Path(job.golden) if job.golden else None, job.max_rows)
+    max_rows = rehearse(session, Path(job.golden) if job.golden else None, job.batching.max_rows)
     return session, Ready(session.signature, runtime.describe(), max_rows)
 
 

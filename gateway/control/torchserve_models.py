@@ -91,7 +91,7 @@ def _preferred(ranks: Mapping[Deployment, tuple[bool, int]]) -> Deployment:
 
 def _processes(lease: Lease) -> dict[str, Any]:
     """What is known of a deployment whose process is Torii's own. Blocking: /proc."""
-    endpoint, limits = lease.endpoint, lease.limits
+    endpoint, limits = lease.endpoint, lease.serving.limits
     workers = []
     if endpoint.pid is not None:
         with contextlib.suppress(psutil.Error):

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from adapters import errors as floor
+from adapters.base import LOWEST_PRIORITY, ROUTINE
 from adapters.errors import InvalidInput, ServingError
 from adapters.tensors import DataType, Signature, Tensor, datatype_named, to_bytes
 from gateway import errors
@@ -85,8 +86,8 @@ def decode_infer(target: Target, body: bytes, head_length: bytes | None = None) 
     outputs, exceptions = _requested(document)
     binary = bool(wanted_as_binary(parameters, "binary_data_output", "parameters"))
     form = Form(non_finite, binary, exceptions) if non_finite or binary or exceptions else _PLAIN
-    check_priority(parameters)
-    request = InferRequest(target, tensors, request_id or None, outputs, timeout_ms(parameters), parameters)
+    pressing = timeout_ms(parameters), parameters, priority(parameters)
+    request = InferRequest(target, tensors, request_id or None, outputs, *pressing)
     return request, form
 
 
@@ -200,11 +201,14 @@ def timeout_ms(parameters: Mapping[str, Any]) -> float | None:
     return timeout_us / 1000
 
 
-def check_priority(parameters: Mapping[str, Any]) -> None:
-    """Triton's request parameter `priority`: 0 is the default, 1 the highest."""
-    priority = parameters.get("priority")
-    if priority is not None and (type(priority) is not int or priority < 0):
-        raise InvalidInput(f"parameters.priority: expected an integer of 0 or more, got {priority!r:.40}")
+def priority(parameters: Mapping[str, Any]) -> int:
+    """Triton's request parameter `priority`: 0 is the default, 1 the highest. Raises InvalidInput."""
+    asked = parameters.get("priority")
+    if asked is None or asked == 0:
+        return ROUTINE.priority
+    if type(asked) is not int or asked < 0:
+        raise InvalidInput(f"parameters.priority: expected an integer of 0 or more, got {asked!r:.40}")
+    return min(asked, LOWEST_PRIORITY)
 
 
 def encode_infer(response: InferResponse, form: Form = _PLAIN) -> tuple[tuple[bytes | memoryview, ...], int | None]:

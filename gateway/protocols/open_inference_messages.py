@@ -12,7 +12,7 @@ from adapters.tensors import DataType, Tensor, datatype_named, show_shape, to_by
 from gateway.errors import Unsupported
 from gateway.protocols.binary_tensors import MAX_STRINGS, read_elements
 from gateway.protocols.json_tensors import read_shape
-from gateway.protocols.open_inference import check_output_parameters, check_priority, timeout_ms
+from gateway.protocols.open_inference import check_output_parameters, priority, timeout_ms
 from gateway.protocols.protos import message
 from gateway.types import InferRequest, InferResponse, Target
 
@@ -58,12 +58,12 @@ def decode_infer(request: Any, deadline_ms: float | None = None) -> InferRequest
     if len(request.inputs) > _MAX_INPUTS:
         raise InvalidInput(f"inputs: expected at most {_MAX_INPUTS} tensors, got {len(request.inputs)}")
     parameters = read_parameters(request.parameters) if request.parameters else {}
-    check_priority(parameters)
     asked_ms = timeout_ms(parameters) if parameters else None
     if deadline_ms is not None:
         asked_ms = deadline_ms if asked_ms is None else min(asked_ms, deadline_ms)
     outputs = _requested(request.outputs) if request.outputs else None
-    return InferRequest(target, _inputs(request), request.id or None, outputs, asked_ms, parameters)
+    pressing = asked_ms, parameters, priority(parameters)
+    return InferRequest(target, _inputs(request), request.id or None, outputs, *pressing)
 
 
 def is_raw(request: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.base import Artifact, Endpoint
+from adapters.base import ROUTINE, Artifact, Endpoint, Urgency
 from adapters.errors import BackendUnavailable
 from adapters.tensors import DataType, Signature, Tensors, TensorSpec
 
@@ -32,7 +32,7 @@ class HeldServable:
         self.most_at_once = 0
         self.closed = False
 
-    async def infer(self, inputs: Tensors) -> Tensors:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         """See Servable.infer."""
         done = asyncio.get_running_loop().create_future()
         self.running.append(done)
@@ -62,7 +62,7 @@ class HeldServable:
 class QuickServable(HeldServable):
     """A Servable that answers at once."""
 
-    async def infer(self, inputs: Tensors) -> Tensors:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         """See Servable.infer."""
         if self.closed:
             raise BackendUnavailable("closed")

@@ -294,5 +294,5 @@ async def test_limits_of_model_toml_reach_the_frontend(plane: Plane) -> None:
     async with plane.running():
         await plane.reaches(v1="READY")
         with plane.registry.lease(Target("m")) as lease:
-            assert lease.limits == Limits(1, 0, 7)
+            assert lease.serving.limits == Limits(1, 0, 7)
             assert (await lease.servable.infer(X))["y"].tolist() == [2.0]

@@ -123,7 +123,7 @@ async def test_a_file_that_failed_and_is_only_touched_is_not_tried_again(plane: 
 async def test_new_settings_are_loaded_though_the_files_are_the_same(plane: Plane) -> None:
     plane.write("m/model.toml", "[batching]\nmax_rows = 3")
     await until(lambda: len(plane.adapter.loads) == 2)
-    assert plane.adapter.loads[-1].max_rows == 3
+    assert plane.adapter.loads[-1].batching.max_rows == 3
     await until(lambda: list(plane.adapter.live) == [f"{ONE}#2"])
 
 

@@ -12,7 +12,7 @@ from adapters.tensors import Tensors
 from gateway.dataplane import DataPlane
 from gateway.errors import ModelNotFound
 from gateway.registry import Registry
-from gateway.types import Deployment, InferRequest, Limits, ModelTable, Standing, State, Target
+from gateway.types import Deployment, InferRequest, Limits, ModelTable, Serving, Standing, State, Target
 from tests.gateway.fakes import HeldServable, QuickServable, X, endpoint
 from tests.waiting import turns
 
@@ -24,7 +24,7 @@ async def dataplane(model: HeldServable, **limits: int) -> DataPlane:
         return model
 
     registry = Registry(connect, drain_timeout_s=60)
-    await registry.publish(ONE, endpoint("a"), Limits(**limits))
+    await registry.publish(ONE, endpoint("a"), Serving(Limits(**limits)))
     registry.show({"m": ModelTable("m", ("onnxruntime",), {}, {ONE: Standing(State.READY)})})
     return DataPlane(registry)
 

@@ -200,19 +200,19 @@ async def test_an_upload_with_settings_is_loaded_with_them(plane: Plane) -> None
     content = {f"file:{version}/model.onnx": f"{version}".encode() for version in (3, 4, 5)}
     await plane.by_name.load("m", overrides={"config": config, **content})
     await plane.reaches(v3="READY", v4=None, v5="READY")
-    assert {artifact.max_rows for artifact in plane.adapter.loads if artifact.version > 2} == {8}
+    assert {artifact.batching.max_rows for artifact in plane.adapter.loads if artifact.version > 2} == {8}
 
 
 async def test_settings_alone_count_for_the_repository_s_model_until_the_next_load(plane: Plane) -> None:
     plane.write("m/model.toml", "[batching]\nmax_rows = 3")
-    await until(lambda: sum(artifact.max_rows == 3 for artifact in plane.adapter.loads) == 2)
+    await until(lambda: sum(artifact.batching.max_rows == 3 for artifact in plane.adapter.loads) == 2)
     config = '{"max_batch_size": 8, "version_policy": {"latest": {"num_versions": 1}}}'
     await plane.by_name.load("m", overrides={"config": config})
     await plane.reaches(v1=None, v2="READY")
-    assert (plane.adapter.loads[-1].max_rows, await plane.ask()) == (8, "two")
+    assert (plane.adapter.loads[-1].batching.max_rows, await plane.ask()) == (8, "two")
     await plane.by_name.load("m")
     await plane.reaches(v1="READY", v2="READY")
-    assert plane.adapter.loads[-1].max_rows == 3
+    assert plane.adapter.loads[-1].batching.max_rows == 3
 
 
 async def test_a_load_given_up_for_other_settings_is_begun_again(plane: Plane) -> None:

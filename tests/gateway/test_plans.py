@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adapters.base import Batching
 from gateway.directives import Directive
 from gateway.plans import Plan, Planner, wishes
 from gateway.repository import scan
-from gateway.types import Deployment, Limits
+from gateway.types import Deployment, Limits, Serving
 from gateway.versions import Wish
 
 BACKENDS = ("onnxruntime", "tflite", "tfserving")
@@ -136,9 +137,9 @@ def test_what_is_loaded_is_told_all_that_it_needs(repository: Repository) -> Non
     plan = repository.plans()["m/1@onnxruntime"]
     artifact = plan.artifact(plan.digest())
     assert (str(artifact), artifact.path) == ("m/1@onnxruntime", repository.root / "m/1/model.onnx")
-    assert (artifact.max_rows, dict(artifact.options)) == (3, {"intra_op_threads": 2})
+    assert (artifact.batching.max_rows, dict(artifact.options)) == (3, {"intra_op_threads": 2})
     assert artifact.golden == repository.root / "m/1/golden.npz"
-    assert plan.limits == Limits(max_queue=5)
+    assert plan.serving("d") == Serving(Limits(max_queue=5), Batching(3), digest="d")
     assert len(artifact.digest) == 64
 
 

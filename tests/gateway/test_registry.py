@@ -11,7 +11,7 @@ from adapters.errors import BackendUnavailable
 from gateway.errors import ModelNotFound, Overloaded, VersionNotReady
 from gateway.registry import Registry
 from gateway.statistics import Duration
-from gateway.types import Deployment, Limits, ModelTable, Standing, State, Target
+from gateway.types import Deployment, Limits, ModelTable, Serving, Standing, State, Target
 from tests.gateway.fakes import HeldServable, X, endpoint
 from tests.waiting import turns
 
@@ -34,7 +34,7 @@ class Frontend:
         return model
 
     async def publish(self, deployment: Deployment, address: str, limits: Limits | None = None) -> None:
-        await self.registry.publish(deployment, endpoint(address), limits or Limits())
+        await self.registry.publish(deployment, endpoint(address), Serving(limits or Limits()))
 
     def show(self, labels: dict[str, int] | None = None, **states: str) -> None:
         """States by version: `v1="READY"`."""
@@ -211,7 +211,7 @@ async def test_each_deployment_has_its_own_limits() -> None:
     frontend = Frontend()
     await frontend.publish(ONE, "a", Limits(max_in_flight=1, max_queue=0, timeout_ms=7))
     frontend.show(v1="READY")
-    assert frontend.registry.lease(TARGET).limits.timeout_ms == 7
+    assert frontend.registry.lease(TARGET).serving.limits.timeout_ms == 7
     first, second = await frontend.begin(), await frontend.begin()
     assert isinstance(second.exception(), Overloaded)
     frontend.models["a"].finish()

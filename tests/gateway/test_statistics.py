@@ -14,7 +14,7 @@ from adapters.connect import connect
 from adapters.executions import Execution, Executions
 from gateway.registry import Registry
 from gateway.statistics import Duration, Statistics, StatisticsSnapshot
-from gateway.types import Deployment, Limits, ModelTable, Standing, State, Target
+from gateway.types import Deployment, ModelTable, Serving, Standing, State, Target
 from tests.adapters.worker.workers import GATED, Workers, artifact
 from tests.gateway.fakes import HeldServable
 from tests.gateway.plane import Plane
@@ -171,7 +171,7 @@ async def test_the_executions_of_a_worker_that_was_replaced_are_kept_with_those_
         old, new = [await adapter.load(artifact(Path(folder) / "no gate", max_rows=8)) for _ in range(2)]
         try:
             for endpoint in (old, new):
-                await registry.publish(ONE, endpoint, Limits())
+                await registry.publish(ONE, endpoint, Serving())
                 registry.show({"m": READY})
                 with registry.lease(Target("m")) as lease:
                     assert lease.endpoint == endpoint

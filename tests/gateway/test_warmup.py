@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.base import Endpoint
+from adapters.base import ROUTINE, Endpoint, Urgency
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput
 from adapters.tensors import DataType, Signature, Tensors, TensorSpec
 from gateway.warmup import WarmUp
@@ -24,7 +24,7 @@ class Failing(QuickServable):
         super().__init__()
         self.error = error
 
-    async def infer(self, inputs: Tensors) -> Tensors:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         self.seen.append(inputs)
         raise self.error
 

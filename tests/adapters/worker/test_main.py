@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
+from adapters.base import Batching
 from adapters.worker.job import Job, Ready, Refused
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,7 +55,7 @@ def folder() -> Iterator[Path]:
 
 def job(folder: Path, runtime: str = "adapters.echo:EchoRuntime", **plan: Any) -> Job:
     (folder / "echo.json").write_text(json.dumps({"inputs": [], **plan}))
-    return Job(runtime, str(folder / "echo.json"), str(folder / "socket"), {}, None, None)
+    return Job(runtime, str(folder / "echo.json"), str(folder / "socket"), {}, None, Batching())
 
 
 async def answer(process: asyncio.subprocess.Process) -> Ready | Refused:

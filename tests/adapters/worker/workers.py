@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.base import Artifact, Endpoint
+from adapters.base import Artifact, Batching, Endpoint
 from adapters.tensors import Tensor
 from adapters.worker.adapter import LocalRuntime, WorkerAdapter
 from adapters.worker.client import WorkerClient
@@ -21,7 +21,7 @@ GATED = LocalRuntime("gated", "tests.adapters.worker.sessions:GatedRuntime", (),
 
 def artifact(path: Path, max_rows: int | None = None, **options: Any) -> Artifact:
     """An artifact as the gateway would describe it."""
-    return Artifact("model", 1, "any", path, "0" * 64, options, max_rows=max_rows)
+    return Artifact("model", 1, "any", path, "0" * 64, options, batching=Batching(max_rows))
 
 
 class Workers:

@@ -20,7 +20,7 @@ from gateway.api.tf_serving import RawPredictions, TfServingHttp
 from gateway.dataplane import DataPlane
 from gateway.errors import ModelNotFound, Unsupported, VersionNotReady
 from gateway.registry import Lease, Registry
-from gateway.types import Deployment, Limits, ModelTable, Standing, State
+from gateway.types import Deployment, ModelTable, Serving, Standing, State
 from tests.gateway.fakes import SIGNATURE, QuickServable
 
 REMOTES: Mapping[str, Mapping[str, str]] = {
@@ -68,7 +68,7 @@ class Gateway:
         for version, backend in ((1, "onnxruntime"), (1, "torchserve"), (1, "tfserving"), (2, "onnxruntime")):
             deployment = Deployment("m", version, backend)
             endpoint = Endpoint(backend, str(deployment), SIGNATURE, "fake", remote=REMOTES.get(backend, {}))
-            await self.registry.publish(deployment, endpoint, Limits())
+            await self.registry.publish(deployment, endpoint, Serving())
             standings[deployment] = Standing(State.READY)
         backends = ("onnxruntime", "tfserving", "torchserve")
         self.registry.show({"m": ModelTable("m", backends, {"canary": 1}, standings)})

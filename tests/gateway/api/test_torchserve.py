@@ -15,7 +15,7 @@ from gateway.api.dialect import Answer, HttpRequest, refusal
 from gateway.api.torchserve import TorchServeHttp, headers_for_caller, headers_for_model
 from gateway.dataplane import DataPlane
 from gateway.registry import Registry
-from gateway.types import Deployment, Limits, ModelTable, Standing, State, Target
+from gateway.types import Deployment, Limits, ModelTable, Serving, Standing, State, Target
 from tests.gateway.fakes import SIGNATURE, QuickServable
 
 TENSORS = Deployment("m", 1, "onnxruntime")
@@ -51,9 +51,9 @@ class Plane:
         return self.handler if to.remote.get("kind") == "raw" else self.model
 
     async def fill(self) -> None:
-        await self.registry.publish(TENSORS, Endpoint("onnxruntime", "a", SIGNATURE, "fake 1"), Limits())
+        await self.registry.publish(TENSORS, Endpoint("onnxruntime", "a", SIGNATURE, "fake 1"), Serving())
         raw = Endpoint("torchserve", "b", SIGNATURE, "fake 2", None, {"kind": "raw"})
-        await self.registry.publish(RAW, raw, Limits())
+        await self.registry.publish(RAW, raw, Serving())
         states = {TENSORS: State.READY, RAW: State.READY, LOADING: State.LOADING}
         self.registry.show(
             {each.model: ModelTable(each.model, (), {}, {each: Standing(state)}) for each, state in states.items()}
@@ -159,7 +159,7 @@ async def test_a_handler_that_takes_too_long_is_not_waited_for(plane: Plane) -> 
 
     plane.handler.exchange = exchange  # type: ignore[method-assign]
     raw = Endpoint("torchserve", "b", SIGNATURE, "fake 2", None, {"kind": "raw"})
-    await plane.registry.publish(RAW, raw, Limits(timeout_ms=1))
+    await plane.registry.publish(RAW, raw, Serving(Limits(timeout_ms=1)))
     answer = await plane.ask("/predictions/own")
     assert (answer.status, said(answer)["type"]) == (504, "RequestTimeoutException")
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 if find_spec("tensorflow") is None or find_spec("tensorflow_serving") is None:
     pytest.skip("tensorflow-serving-api is not installed", allow_module_level=True)
 
-from adapters.base import Endpoint
+from adapters.base import ROUTINE, Endpoint, Urgency
 from adapters.errors import DeadlineExceeded, InvalidInput
 from adapters.tensors import Signature, Tensors
 from adapters.tfserving.protos import (
@@ -36,7 +36,7 @@ from gateway.dataplane import DataPlane
 from gateway.grpc_api import tf_serving
 from gateway.grpc_api.tf_serving_services import PredictionService
 from gateway.registry import Registry
-from gateway.types import Deployment, Limits, ModelTable, Standing, State
+from gateway.types import Deployment, ModelTable, Serving, Standing, State
 from tests.gateway.fakes import SIGNATURE, QuickServable
 from tests.waiting import until
 
@@ -69,7 +69,7 @@ class HungServable(QuickServable):
 
     cancelled = False
 
-    async def infer(self, inputs: Tensors) -> Tensors:
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         self.running.append(asyncio.get_running_loop().create_future())
         try:
             return await self.running[0]
@@ -99,7 +99,7 @@ class Server:
             deployment = Deployment("m", version, backend)
             signature = Signature((), ()) if backend == "torchserve" else SIGNATURE
             endpoint = Endpoint(backend, str(deployment), signature, "fake", remote=REMOTES.get(backend, {}))
-            await self.registry.publish(deployment, endpoint, Limits())
+            await self.registry.publish(deployment, endpoint, Serving())
             standings[deployment] = Standing(State.READY)
         self.registry.show({"m": ModelTable("m", ("onnxruntime", "tfserving"), {"canary": 1}, standings)})
         self.server.add_generic_rpc_handlers(tuple(tf_serving.services(DataPlane(self.registry))))

@@ -15,7 +15,7 @@ from gateway.grpc_api.torchserve import NAME, PACKAGE, services
 from gateway.protocols.form_fields import read_fields
 from gateway.protocols.protos import message
 from gateway.registry import Registry
-from gateway.types import Deployment, Limits, ModelTable, Standing, State
+from gateway.types import Deployment, ModelTable, Serving, Standing, State
 from tests.gateway.fakes import SIGNATURE, QuickServable
 
 Request = message(f"{PACKAGE}.PredictionsRequest")
@@ -45,7 +45,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
     registry = Registry(connect, drain_timeout_s=60)
     for model, remote in (("m", {}), ("own", {"kind": "raw"})):
         deployment = Deployment(model, 1, "torchserve")
-        await registry.publish(deployment, Endpoint("torchserve", model, SIGNATURE, "", None, remote), Limits())
+        await registry.publish(deployment, Endpoint("torchserve", model, SIGNATURE, "", None, remote), Serving())
     registry.show(
         {
             name: ModelTable(name, (), {}, {Deployment(name, 1, "torchserve"): Standing(State.READY)})
