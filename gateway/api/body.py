@@ -1,4 +1,4 @@
-"""A request's body: read whole, up to a limit, and unpacked where it was packed."""
+"""A request's body, unpacked where it was packed, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from adapters.errors import InvalidInput
-from gateway.api.dialect import Receive
 from gateway.errors import RequestTooLarge
 
 _WINDOW_BITS: Final[Mapping[bytes, int]] = {
@@ -21,49 +20,21 @@ _AT_ONCE_BYTES: Final = 1 << 16
 """Packed bodies above this are unpacked in a thread: zlib gives up the GIL meanwhile."""
 
 
-class ClientLeft(Exception):
-    """The client closed the connection before its request was complete."""
-
-
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body of a request, without its Content-Encoding.
+async def unpacked(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
+    """A whole body without its Content-Encoding.
 
     Raises:
-        RequestTooLarge: it is over the limit, by its own header, by what came in, or unpacked; the rest is not read.
+        RequestTooLarge: it is over the limit once unpacked.
         InvalidInput: its Content-Encoding is not taken, or it is not packed that way.
-        ClientLeft: the connection was closed before its end.
     """
-    length = headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length) > max_bytes:
-        raise RequestTooLarge(f"body: expected at most {max_bytes} bytes, got {int(length)}")
-    body = await _received(receive, max_bytes)
-    encoding = headers.get(b"content-encoding")
-    if encoding is None or encoding in (b"", b"identity"):
-        return body
     encoding = encoding.strip().lower()
-    if encoding == b"identity":
+    if encoding in (b"", b"identity"):
         return body
     if encoding not in _WINDOW_BITS:
         raise InvalidInput(f"content-encoding: expected gzip or deflate, got {encoding.decode('latin-1')!r:.40}")
     if len(body) > _AT_ONCE_BYTES:
         return await asyncio.to_thread(unpack, body, encoding, max_bytes)
     return unpack(body, encoding, max_bytes)
-
-
-async def _received(receive: Receive, max_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    total = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        chunk: bytes = message.get("body", b"")
-        total += len(chunk)
-        if total > max_bytes:
-            raise RequestTooLarge(f"body: expected at most {max_bytes} bytes, got more")
-        if not message.get("more_body", False):
-            return b"".join(chunks) + chunk if chunks else chunk
-        chunks.append(chunk)
 
 
 def unpack(body: bytes, encoding: bytes, max_bytes: int) -> bytes:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 
 from adapters.errors import InvalidInput, ServingError
-from gateway.errors import Overloaded, RequestTooLarge
+from gateway.errors import Overloaded
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -66,8 +66,6 @@ def refusal(dialect: Dialect, error: ServingError) -> Answer:
     headers = [JSON]
     if isinstance(error, Overloaded):
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-    if isinstance(error, RequestTooLarge):
-        headers.append((b"connection", b"close"))  # the rest of the body is still on its way
     return Answer((dialect.error_body(status, error),), status, tuple(headers))
 
 

@@ -1,4 +1,4 @@
-"""The inference port's ASGI callable: dialects answer their requests before any router, the rest goes to FastAPI."""
+"""The inference port: dialects answer their requests before any router, the rest goes to FastAPI."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Sequence
 
 from adapters.errors import ServingError
-from gateway.api.body import ClientLeft, read_body
+from gateway.api.body import unpacked
 from gateway.api.dialect import Answer, App, Dialect, HttpRequest, Receive, Scope, Send, refusal, segments
-from gateway.api.http import CONNECTION, HttpProtocol
+from gateway.api.heads import Head, KnownHeads
 
 _log = logging.getLogger(__name__)
 
@@ -18,55 +18,43 @@ _log = logging.getLogger(__name__)
 class DialectEndpoint:
     """Gives each request to the dialect that claims it.
 
-    No router, no middleware and no request object stand in the way of an inference request.
+    No router, no middleware and no ASGI stand in the way of an inference request: `gateway.api.http` asks `claim` and
+    `answer`. As an ASGI callable it takes whatever no dialect claims.
     """
 
     def __init__(self, dialects: Sequence[Dialect], max_body_bytes: int, app: App) -> None:
         """The first of `dialects` words what is wrong with paths that nobody claims."""
+        self.max_body_bytes = max_body_bytes
+        self.heads = KnownHeads()
         self._dialects = dialects
-        self._max_body_bytes = max_body_bytes
         self._app = app
+
+    def claim(self, method: str, path: bytes) -> Dialect | None:
+        """The dialect that answers such requests, if any does."""
+        return next((each for each in self._dialects if each.claims(method, path)), None)
+
+    async def answer(self, head: Head, body: bytes) -> Answer:
+        """Answer a whole request; whatever goes wrong is an answer too, but for a cancellation."""
+        try:
+            if b"content-encoding" in head.headers:
+                body = await unpacked(body, head.headers[b"content-encoding"], self.max_body_bytes)
+            return await head.dialect.answer(HttpRequest(head.method, head.path, head.query, head.headers, body))
+        except asyncio.CancelledError:
+            raise
+        except ServingError as error:
+            return refusal(head.dialect, error)
+        except Exception:  # noqa: BLE001  # nothing may leave a caller without an answer
+            return refusal(head.dialect, unforeseen())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI callable."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path: bytes = scope["raw_path"]
-        method: str = scope["method"]
-        for dialect in self._dialects:
-            if dialect.claims(method, path):
-                await self._serve(dialect, scope, receive, send)
-                return
-        if b"%" in path:
+        if scope["type"] == "http" and b"%" in scope["raw_path"]:
             try:
-                segments(path)  # the router sees the decoded path, where an encoded slash is one like others
+                segments(scope["raw_path"])  # the router sees the decoded path: an encoded slash is one like others
             except ServingError as error:
                 await _send(refusal(self._dialects[0], error), send)
                 return
         await self._app(scope, receive, send)
-
-    async def _serve(self, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
-        connection: HttpProtocol = scope[CONNECTION]
-        connection.running = asyncio.current_task()
-        try:
-            headers = dict(scope["headers"])
-            body = await read_body(headers, receive, self._max_body_bytes)
-            request = HttpRequest(scope["method"], scope["raw_path"], scope["query_string"], headers, body)
-            answer = await dialect.answer(request)
-        except ClientLeft:
-            return
-        except asyncio.CancelledError:
-            if connection.lost:
-                return  # the caller hung up; its request was dropped wherever it waited
-            raise
-        except ServingError as error:
-            answer = refusal(dialect, error)
-        except Exception:  # noqa: BLE001  # nothing may leave a caller without an answer
-            answer = refusal(dialect, unforeseen())
-        finally:
-            connection.running = None
-        await _send(answer, send)
 
 
 def unforeseen() -> ServingError:
@@ -77,11 +65,7 @@ def unforeseen() -> ServingError:
 
 
 async def _send(answer: Answer, send: Send) -> None:
-    parts = answer.parts
-    headers = [*answer.headers, (b"content-length", b"%d" % sum(map(len, parts)))]
-    if answer.served_by is not None:
-        headers.append((b"torii-served-by", str(answer.served_by).encode()))
+    body = b"".join(answer.parts)
+    headers = [*answer.headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    for part in parts[:-1]:
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": parts[-1]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,121 +1,290 @@
-"""uvicorn's HTTP protocol, with one system call less for each answer, and an eye on callers who leave."""
+"""uvicorn's HTTP protocol, with a short way for the requests that dialects claim, and an eye on callers who leave."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, cast
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-CONNECTION = "torii.connection"
-_MAX_HEAD_BYTES = 1 << 16
-_JOINED_BYTES = 1 << 16
-"""Above this, joining the parts of an answer costs more than sending them one by one."""
+from gateway.api.answers import encode_answer
+from gateway.api.dialect import Answer, Dialect, refusal
+from gateway.api.endpoint import DialectEndpoint
+from gateway.api.heads import Head
+from gateway.errors import RequestTooLarge
 
-_FIRST_REQUEST_S = 30.0
-_HEAD_TOO_LARGE = (
+_MAX_HEAD_BYTES: Final = 1 << 16
+_STALL_S: Final = 30.0
+"""A request that does not go on for so long, or that does not begin on a new connection, is given up."""
+
+_HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 76\r\n"
     b'connection: close\r\n\r\n{"error":"request line and headers: expected at most 65536 bytes, got more"}'
 )
-_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
-
-
-class JoinedWrites:
-    """A transport that writes once in a turn of the event loop: an answer's head and body leave as one packet.
-
-    Two writes would be two system calls here, and two packets and perhaps two wake-ups at the client's.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._unsent: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """See asyncio.WriteTransport.write."""
-        if not self._unsent:
-            self._loop.call_soon(self.flush)
-        self._unsent.append(data)
-
-    def flush(self) -> None:
-        """Send what was written."""
-        if self._unsent and not self._transport.is_closing():
-            if len(self._unsent) == 1:
-                self._transport.write(self._unsent[0])
-            elif sum(map(len, self._unsent)) <= _JOINED_BYTES:
-                self._transport.write(b"".join(self._unsent))
-            else:
-                self._transport.writelines(self._unsent)
-        self._unsent.clear()
-
-    def close(self) -> None:
-        """See asyncio.BaseTransport.close: what was written is sent first."""
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
 class HttpProtocol(HttpToolsProtocol):
     """What uvicorn runs for each connection.
 
-    An application finds it in its scope as `CONNECTION`, and may put its task into `running`, which is then cancelled
-    when the caller hangs up: ASGI by itself has an application ask for that all the time.
+    A request that the endpoint's dialects claim is answered here, in a task that ends when the caller hangs up; one
+    at a time, in order. Its head is parsed once: the next of the same bytes is known. Everything else takes uvicorn's
+    way through ASGI.
     """
 
-    running: asyncio.Task[Any] | None = None
-    lost = False
-    _head_bytes = 0
-    _in_head = True
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app = self.config.loaded_app
+        self._endpoint = app if isinstance(app, DialectEndpoint) else None
+        self._fresh = b""  # what is fed to the parser, as long as no request of it has begun
+        self._began_with = b""  # what the request that is parsed began with
+        self._head_bytes = 0
+        self._in_head = True
+        self._parsing = False  # the parser is in the middle of a request
+        self._head: Head | None = None  # of the claimed request whose body comes in
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._left_bytes = 0  # of a body whose head was known
+        self._waiting: deque[tuple[Head, bytes]] = deque()
+        self._running: asyncio.Task[None] | None = None
+        self._closing = False  # nothing more is read; what was received is still answered
+        self._lost = False
+        self._served = False
+        self._touched_s = self.loop.time()
+        self._looking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by the event loop."""
-        self._writes = JoinedWrites(transport, self.loop)
-        self._first_request = self.loop.call_later(_FIRST_REQUEST_S, transport.close)
-        super().connection_made(cast(asyncio.Transport, self._writes))
+        super().connection_made(transport)
+        self._looking = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _look(self) -> None:
+        """Close the connection where nothing has happened for too long: seen now and then, not timed by request."""
+        if self._running is not None or self._asgi_runs():
+            self._touched_s = self.loop.time()
+        between = self._served and not self._parsing and not self._left_bytes
+        left_s = self._touched_s + (self.timeout_keep_alive if between else _STALL_S) - self.loop.time()
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self._looking = self.loop.call_later(min(left_s, self.timeout_keep_alive), self._look)
+
+    def _asgi_runs(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    # What comes in
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
+        self._touched_s = self.loop.time()
+        if self._left_bytes:
+            data = self._take_rest(data)
+        endpoint = self._endpoint
+        if endpoint is not None and not self._parsing and not self._asgi_runs():
+            while data and not self._closing and (found := endpoint.heads.find(data)):
+                data = self._take_known(data, *found)
+        if data and not self._closing:
+            self._parse(data)
+
+    def _take_known(self, data: bytes, head: Head, start: int, length: int) -> bytes:
+        """Take a request whose head is known, or its beginning, off the data, and give the rest."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        if length > head.max_body_bytes:
+            self._refuse(head, f"got {length}")
+            return b""
+        end = start + length
+        if len(data) >= end:
+            self._received(head, data[start:end])
+            return data[end:]
+        self._head, self._body, self._left_bytes = head, [data[start:]], end - len(data)
+        return b""
+
+    def _take_rest(self, data: bytes) -> bytes:
+        """Take the rest of a known request's body off the data, and give what is left over."""
+        taken = data[: self._left_bytes]
+        self._body.append(taken)
+        self._left_bytes -= len(taken)
+        if not self._left_bytes:
+            self._complete()
+        return data[len(taken) :]
+
+    def _parse(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
             if b"pgrade:" in data[:_MAX_HEAD_BYTES]:
                 data = _without_upgrade(data)
+        self._fresh = b"" if self._parsing else data
         super().data_received(data)
+        self._fresh = b""
         if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
             self.transport.write(_HEAD_TOO_LARGE)
             self.transport.close()
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
-        self._in_head, self._head_bytes = True, 0
+        self._parsing = self._in_head = True
+        self._head_bytes = 0
+        self._began_with, self._fresh = self._fresh, b""
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._in_head = False
+        if self._closing:
+            return
+        method = self.parser.get_method().decode("ascii")
+        url = httptools.parse_url(self.url)
+        dialect = self._endpoint.claim(method, url.path) if self._endpoint else None
+        if dialect is None:
+            if self._running is not None or self._waiting:
+                self._closing = True  # answers are in order, and this one has another way: the caller asks again
+            else:
+                super().on_headers_complete()
+        elif self._asgi_runs():
+            self.cycle.keep_alive = False
+            self._closing = True
+        else:
+            self._begin(dialect, method, url)
+
+    def _begin(self, dialect: Dialect, method: str, url: Any) -> None:
+        assert self._endpoint is not None
+        headers = dict(self.headers)
+        length = headers.pop(b"content-length", None)
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        limit = self._endpoint.max_body_bytes
+        head = Head(dialect, method, url.path, url.query or b"", headers, limit, keep_alive)
+        if length is not None and int(length) > limit:
+            self._refuse(head, f"got {int(length)}")
+            return
+        if self.expect_100_continue:
+            if self._running is None:
+                self.transport.write(_CONTINUE)
+        elif length is not None and keep_alive and _unambiguous(headers, self.headers):
+            self._endpoint.heads.learn(self._began_with, head)
+        self._head, self._body, self._body_bytes = head, [], 0
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        if self._head is not None:
+            self._body_bytes += len(body)
+            if self._body_bytes <= self._head.max_body_bytes:
+                self._body.append(body)
+            else:
+                self._refuse(self._head, "got more")
+        elif not self._closing:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_complete()
+        self._parsing, self._in_head, self._head_bytes = False, True, 0
+        if self._head is not None:
+            self._complete()
+        elif not self._closing:
+            self._served = True
+            super().on_message_complete()
 
-    def on_headers_complete(self) -> None:
-        """Called by the parser; the application runs in a later turn of the event loop."""
-        self._in_head = False
-        self._first_request.cancel()
-        super().on_headers_complete()
-        cast(dict[str, Any], self.scope)[CONNECTION] = self
+    def send_400_response(self, msg: str) -> None:
+        """Called where what came in is no HTTP."""
+        if self._running is None:
+            super().send_400_response(msg)
+        self._closing = True
 
-    def on_response_complete(self) -> None:
-        """Called once an answer's body was written."""
-        self._writes.flush()
-        super().on_response_complete()
+    def _complete(self) -> None:
+        head, chunks = self._head, self._body
+        self._head, self._body = None, []
+        assert head is not None
+        self._received(head, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+
+    def _refuse(self, head: Head, got: str) -> None:
+        """Answer a request whose body is too large, and read no more of it."""
+        self._head, self._body, self._left_bytes, self._closing = None, [], 0, True
+        error = RequestTooLarge(f"body: expected at most {head.max_body_bytes} bytes, {got}")
+        if self._running is None:
+            self._answer(head, refusal(head.dialect, error))
+
+    # What goes out
+
+    def _received(self, head: Head, body: bytes) -> None:
+        self._served = True
+        if self._running is None and not self.flow.write_paused:
+            self._start(head, body)
+        else:
+            self._waiting.append((head, body))
+            self.flow.pause_reading()
+
+    def _start(self, head: Head, body: bytes) -> None:
+        self._running = self.loop.create_task(self._serve(head, body))
+        self.tasks.add(self._running)
+
+    async def _serve(self, head: Head, body: bytes) -> None:
+        assert self._endpoint is not None
+        assert self._running is not None
+        try:
+            answer = await self._endpoint.answer(head, body)
+        except asyncio.CancelledError:
+            if self._lost:
+                return  # the caller hung up; its request was dropped wherever it waited
+            raise
+        finally:
+            self.tasks.discard(self._running)
+            self._running = None
+        self._answer(head, answer)
+
+    def _answer(self, head: Head, answer: Answer) -> None:
+        self.server_state.total_requests += 1
+        self._touched_s = self.loop.time()
+        if self.transport.is_closing():
+            return
+        last = not head.keep_alive or (self._closing and not self._waiting)
+        parts = encode_answer(answer, self.server_state.default_headers, head.method != "HEAD", last)
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        else:
+            self.transport.writelines(parts)
+        if last:
+            self.transport.close()
+        elif not self.flow.write_paused:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._start(*self._waiting.popleft())
+        else:
+            self.flow.resume_reading()
+
+    def resume_writing(self) -> None:
+        """Called by the transport once the caller has read enough."""
+        super().resume_writing()
+        if self._running is None and not self.transport.is_closing():
+            self._go_on()
+
+    def shutdown(self) -> None:
+        """Called by the server that stops: what was received is still answered."""
+        if self._running is not None or self._waiting:
+            self._closing = True
+        else:
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         super().connection_lost(exc)
-        self._first_request.cancel()
-        self.lost = True
-        if self.running is not None:
-            self.running.cancel()
+        self._lost = True
+        self._waiting.clear()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._running is not None:
+            self._running.cancel()
+
+
+def _unambiguous(headers: Mapping[bytes, bytes], received: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a head has one Content-Length, one of every other field, and no other way to tell where its body ends."""
+    return len(headers) + 1 == len(received) and b"transfer-encoding" not in headers
 
 
 def _without_upgrade(data: bytes) -> bytes:
