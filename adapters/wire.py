@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 from functools import lru_cache
-from typing import Annotated
+from math import prod
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -61,8 +62,8 @@ class BrokenFrame(Exception):
 _UNTOLD = Execution()
 
 
-class Frame(msgspec.Struct, frozen=True):
-    """One frame as received; `head` and `body` are views of the received bytes.
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame as received, in `data`: its head from `head_at` to `head_end`, its body from `body_at` to `end`.
 
     `sent_ns` is when an INFER frame was sent, by the machine's monotonic clock, and `urgency` how much it presses;
     `execution` is what a RESULT frame says that it cost.
@@ -70,8 +71,11 @@ class Frame(msgspec.Struct, frozen=True):
 
     kind: Kind
     id: int
-    head: memoryview
-    body: memoryview
+    data: memoryview
+    head_at: int
+    head_end: int
+    body_at: int
+    end: int
     sent_ns: int = 0
     urgency: Urgency = ROUTINE
     execution: Execution = _UNTOLD
@@ -82,12 +86,18 @@ class Frame(msgspec.Struct, frozen=True):
         Raises:
             BrokenFrame: head and body disagree.
         """
-        body, offset = self.body, 0
+        data, offset, end = self.data, self.body_at, self.end
         tensors: dict[str, Tensor] = {}
         try:
-            for name, datatype, shape, length in _layout(bytes(self.head)):
-                tensors[name] = from_bytes(datatype, shape, body[offset : offset + length])
-                offset += length + -length % _ALIGNMENT
+            for name, datatype, shape, length, dtype in _layout(bytes(data[self.head_at : self.head_end])):
+                last = offset + length
+                if last > end:
+                    raise BrokenFrame(f"tensor {name!r:.80} of {length} bytes goes beyond the frame")
+                if dtype is not None:
+                    tensors[name] = np.ndarray(shape, dtype, data, offset)
+                else:
+                    tensors[name] = from_bytes(datatype, shape, data[offset:last])
+                offset = last + -length % _ALIGNMENT
         except (msgspec.MsgspecError, ValueError, errors.InvalidInput) as error:
             raise BrokenFrame(f"malformed tensors: {error}") from error
         return tensors
@@ -95,16 +105,30 @@ class Frame(msgspec.Struct, frozen=True):
     def error(self) -> errors.ServingError:
         """The error of an ERROR frame; a kind that is not known here is an InferenceFailed."""
         try:
-            name, text = _failure.decode(self.head)
+            name, text = _failure.decode(self.data[self.head_at : self.head_end])
         except msgspec.MsgspecError as error:
             raise BrokenFrame(f"malformed error: {error}") from error
         return _ERRORS.get(name, errors.InferenceFailed)(text)
 
 
 @lru_cache(maxsize=256)
-def _layout(head: bytes) -> tuple[tuple[str, DataType, tuple[int, ...], int], ...]:
-    """Name, datatype, shape and length of each tensor. Requests for a model are alike, and so are their heads."""
-    return tuple((each.name, DataType(each.datatype), each.shape, each.length) for each in _heads.decode(head))
+def _layout(head: bytes) -> tuple[tuple[str, DataType, tuple[int, ...], int, np.dtype[Any] | None], ...]:
+    """Name, datatype, shape and length of each tensor; and its dtype, where it is as long as its shape says.
+
+    Requests for a model are alike, and so are their heads.
+    """
+    return tuple(
+        (each.name, DataType(each.datatype), each.shape, each.length, _dtype_if_plain(each))
+        for each in _heads.decode(head)
+    )
+
+
+def _dtype_if_plain(head: _TensorHead) -> np.dtype[Any] | None:
+    """The dtype of a tensor whose bytes are its elements, every one of them right."""
+    datatype = DataType(head.datatype)
+    if datatype in (DataType.BYTES, DataType.BOOL) or not all(size > 0 for size in head.shape):
+        return None
+    return datatype.dtype if head.length == prod(head.shape) * datatype.dtype.itemsize else None
 
 
 _ERRORS: dict[str, type[errors.ServingError]] = {
@@ -246,8 +270,8 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     if kind not in _KINDS:
         raise BrokenFrame(f"unknown kind of frame {kind}")
     known = _KINDS[kind]
-    parts = view[head:head_end], view[body:end]
     if known is Kind.RESULT:
         execution = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT))
-        return Frame(known, request_id, *parts, execution=execution), end
-    return Frame(known, request_id, *parts, sent_ns, Urgency(deadline_ns, priority)), end
+        return Frame(known, request_id, view, head, head_end, body, end, 0, ROUTINE, execution), end
+    urgency = Urgency(deadline_ns, priority)
+    return Frame(known, request_id, view, head, head_end, body, end, sent_ns, urgency), end

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import monotonic_ns, perf_counter_ns
+from time import monotonic_ns
 from typing import TypeVar
 
 from adapters.base import Servable, Urgency
 from adapters.errors import DeadlineExceeded
-from gateway.deadline import Deadline
+from gateway.deadline import Deadline, Deadlines
 from gateway.registry import Lease, Registry
 from gateway.types import InferRequest, InferResponse, Target
 
@@ -20,6 +20,7 @@ class DataPlane:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._deadlines = Deadlines()
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Run one request on the deployment that answers its target.
@@ -34,18 +35,19 @@ class DataPlane:
             signature.check(request.inputs)
             if request.outputs is not None:
                 signature.check_outputs(request.outputs)
-            began_ns = perf_counter_ns()
+            began_ns = monotonic_ns()
             timeout_s = _timeout_s(lease, request.timeout_ms)
+            urgency = Urgency(began_ns + int(timeout_s * 1e9), request.priority)
             try:
-                with Deadline(timeout_s):
-                    outputs = await lease.servable.infer(request.inputs, _urgency(timeout_s, request.priority))
+                with Deadline(self._deadlines, timeout_s):
+                    outputs = await lease.servable.infer(request.inputs, urgency)
             except TimeoutError as error:
-                lease.statistics.failed(perf_counter_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns)
                 raise _late(lease, timeout_s) from error
             except BaseException:
-                lease.statistics.failed(perf_counter_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns)
                 raise
-            lease.statistics.succeeded(signature.rows(request.inputs), perf_counter_ns() - began_ns)
+            lease.statistics.succeeded(signature.rows(request.inputs), monotonic_ns() - began_ns)
             if request.outputs is not None:
                 outputs = {name: outputs[name] for name in request.outputs}
             return InferResponse(request.id, lease.deployment, lease.endpoint.runtime, outputs)
@@ -59,18 +61,18 @@ class DataPlane:
             ServingError: as `infer` does.
         """
         with lease:
-            began_ns = perf_counter_ns()
+            began_ns = monotonic_ns()
             timeout_s = _timeout_s(lease, timeout_ms)
             try:
-                with Deadline(timeout_s):
+                with Deadline(self._deadlines, timeout_s):
                     result = await lease.servable.let_through(act)
             except TimeoutError as error:
-                lease.statistics.failed(perf_counter_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns)
                 raise _late(lease, timeout_s) from error
             except BaseException:
-                lease.statistics.failed(perf_counter_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns)
                 raise
-            lease.statistics.succeeded(1, perf_counter_ns() - began_ns)
+            lease.statistics.succeeded(1, monotonic_ns() - began_ns)
             return result
 
     def resolve(self, target: Target) -> Lease:
@@ -86,10 +88,6 @@ class DataPlane:
 def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
     limit_ms = lease.serving.limits.timeout_ms
     return (limit_ms if asked_ms is None else min(limit_ms, asked_ms)) / 1000
-
-
-def _urgency(timeout_s: float, priority: int) -> Urgency:
-    return Urgency(monotonic_ns() + int(timeout_s * 1e9), priority)
 
 
 def _late(lease: Lease, timeout_s: float) -> DeadlineExceeded:

@@ -20,8 +20,7 @@ _DEPLOYMENT = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})/([1-9][0-9]{0,17})@([a-z0
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Deployment:
+class Deployment(msgspec.Struct, frozen=True, order=True, gc=False):
     """A version of a model on a backend: the unit that is loaded, measured and compared."""
 
     model: str
@@ -40,8 +39,7 @@ class Deployment:
         return cls(match[1], int(match[2]), match[3])
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """Whom a request asks for. What it leaves open (None), routing decides."""
 
     model: str

@@ -13,6 +13,8 @@ from adapters.errors import BackendDied, BackendUnavailable
 from adapters.executions import Executions
 from adapters.tensors import Tensor, Tensors
 
+_INFER, _RESULT = wire.Kind.INFER, wire.Kind.RESULT  # an Enum's members take several lookups
+
 
 class WorkerClient(asyncio.Protocol):
     """A Servable over a worker's Unix socket; `executions` sums up what its answers say that they cost."""
@@ -44,7 +46,7 @@ class WorkerClient(asyncio.Protocol):
         request_id = next(self._ids)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
-        self._send(wire.tensors_frame(wire.Kind.INFER, request_id, inputs, monotonic_ns(), urgency))
+        self._send(wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency))
         try:
             return await future
         except asyncio.CancelledError:
@@ -89,13 +91,12 @@ class WorkerClient(asyncio.Protocol):
     def _answer(self, frame: wire.Frame) -> None:
         future = self._waiting.get(frame.id)
         answered = future is not None and not future.done()
-        if future is not None and answered:
-            if frame.kind is wire.Kind.RESULT:
+        if frame.kind is _RESULT:
+            if future is not None and answered:
                 future.set_result(frame.tensors())
-            else:
-                future.set_exception(frame.error())
-        if frame.kind is wire.Kind.RESULT:
             self.executions.add(frame.execution, answered)
+        elif future is not None and answered:
+            future.set_exception(frame.error())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop: whatever still waits will not be answered."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.api.dialect import Answer, Header
 
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}  # a model's own may be none of these
 _JOINED_BYTES: Final = 1 << 16
 """Above this, joining the parts of an answer costs more than sending them one by one."""
 
@@ -41,7 +42,7 @@ def encode_answer(
 
 @lru_cache(maxsize=1024)
 def _head(status: int, headers: tuple[Header, ...], served_by: object) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode())]
+    lines = [b"HTTP/1.1 %d %b" % (status, _PHRASES.get(status, b""))]
     lines += [name + b": " + value for name, value in headers]
     if served_by is not None:
         lines.append(b"torii-served-by: " + str(served_by).encode())

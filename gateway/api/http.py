@@ -51,7 +51,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._left_bytes = 0  # of a body whose head was known
         self._waiting: deque[tuple[Head, bytes]] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._busy = False  # a request is being answered
+        self._answering: asyncio.Task[None] | None = None
+        self._turn: asyncio.Future[tuple[Head, bytes]]
         self._closing = False  # nothing more is read; what was received is still answered
         self._lost = False
         self._served = False
@@ -65,7 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Close the connection where nothing has happened for too long: seen now and then, not timed by request."""
-        if self._running is not None or self._asgi_runs():
+        if self._busy or self._asgi_runs():
             self._touched_s = self.loop.time()
         between = self._served and not self._parsing and not self._left_bytes
         left_s = self._touched_s + (self.timeout_keep_alive if between else _STALL_S) - self.loop.time()
@@ -142,7 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         dialect = self._endpoint.claim(method, url.path) if self._endpoint else None
         if dialect is None:
-            if self._running is not None or self._waiting:
+            if self._busy or self._waiting:
                 self._closing = True  # answers are in order, and this one has another way: the caller asks again
             else:
                 super().on_headers_complete()
@@ -163,7 +165,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(head, f"got {int(length)}")
             return
         if self.expect_100_continue:
-            if self._running is None:
+            if not self._busy:
                 self.transport.write(_CONTINUE)
         elif length is not None and keep_alive and _unambiguous(headers, self.headers):
             self._endpoint.heads.learn(self._began_with, head)
@@ -191,7 +193,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called where what came in is no HTTP."""
-        if self._running is None:
+        if not self._busy:
             super().send_400_response(msg)
         self._closing = True
 
@@ -205,36 +207,51 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer a request whose body is too large, and read no more of it."""
         self._head, self._body, self._left_bytes, self._closing = None, [], 0, True
         error = RequestTooLarge(f"body: expected at most {head.max_body_bytes} bytes, {got}")
-        if self._running is None:
+        if not self._busy:
             self._answer(head, refusal(head.dialect, error))
 
     # What goes out
 
     def _received(self, head: Head, body: bytes) -> None:
         self._served = True
-        if self._running is None and not self.flow.write_paused:
-            self._start(head, body)
-        else:
+        if self._busy or self.flow.write_paused:
             self._waiting.append((head, body))
             self.flow.pause_reading()
+        else:
+            self._start(head, body)
 
     def _start(self, head: Head, body: bytes) -> None:
-        self._running = self.loop.create_task(self._serve(head, body))
-        self.tasks.add(self._running)
+        self._busy = True
+        if self._answering is None:
+            self._answering = self.loop.create_task(self._answer_all(head, body))
+        else:
+            self._turn.set_result((head, body))
 
-    async def _serve(self, head: Head, body: bytes) -> None:
+    async def _answer_all(self, head: Head, body: bytes) -> None:
+        """Answer this request and those that come after it: a task for each would be a good part of its cost."""
         assert self._endpoint is not None
-        assert self._running is not None
+        assert self._answering is not None
         try:
-            answer = await self._endpoint.answer(head, body)
+            while True:
+                self.tasks.add(self._answering)
+                answer = await self._endpoint.answer(head, body)
+                self.tasks.discard(self._answering)
+                self._busy = False
+                self._answer(head, answer)
+                if self._waiting and not self.flow.write_paused and not self.transport.is_closing():
+                    self._busy = True
+                    head, body = self._waiting.popleft()
+                    continue
+                if not self._waiting:
+                    self.flow.resume_reading()
+                self._turn = self.loop.create_future()
+                head, body = await self._turn
         except asyncio.CancelledError:
-            if self._lost:
-                return  # the caller hung up; its request was dropped wherever it waited
-            raise
+            if not self._lost:
+                raise  # else the caller hung up: its request was dropped wherever it waited
         finally:
-            self.tasks.discard(self._running)
-            self._running = None
-        self._answer(head, answer)
+            self.tasks.discard(self._answering)
+            self.transport.close()
 
     def _answer(self, head: Head, answer: Answer) -> None:
         self.server_state.total_requests += 1
@@ -249,24 +266,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.writelines(parts)
         if last:
             self.transport.close()
-        elif not self.flow.write_paused:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._waiting:
-            self._start(*self._waiting.popleft())
-        else:
-            self.flow.resume_reading()
 
     def resume_writing(self) -> None:
         """Called by the transport once the caller has read enough."""
         super().resume_writing()
-        if self._running is None and not self.transport.is_closing():
-            self._go_on()
+        if self._waiting and not self._busy and not self.transport.is_closing():
+            self._start(*self._waiting.popleft())
 
     def shutdown(self) -> None:
         """Called by the server that stops: what was received is still answered."""
-        if self._running is not None or self._waiting:
+        if self._busy or self._waiting:
             self._closing = True
         else:
             super().shutdown()
@@ -278,8 +287,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._waiting.clear()
         if self._looking is not None:
             self._looking.cancel()
-        if self._running is not None:
-            self._running.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
 
 
 def _unambiguous(headers: Mapping[bytes, bytes], received: Sequence[tuple[bytes, bytes]]) -> bool:

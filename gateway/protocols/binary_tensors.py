@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
+import msgspec
+
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Signature, Tensor, TensorSpec, from_bytes, show_shape
 
@@ -32,32 +34,44 @@ def split(body: bytes, length: bytes | None) -> tuple[bytes, memoryview]:
     return body[:size], memoryview(body)[size:]
 
 
-class Blobs:
-    """The tensors' bytes of one request, handed out in order."""
+class Blob(msgspec.Struct, frozen=True):
+    """A tensor whose `size` bytes lie behind the JSON."""
 
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._offset = 0
+    datatype: DataType
+    shape: tuple[int, ...]
+    size: int
 
-    def take(self, size: object, datatype: DataType, shape: tuple[int, ...], name: str) -> Tensor:
-        """The next tensor, of `size` bytes, as a view of them.
 
-        Raises:
-            InvalidInput: the size is no number, or disagrees with the shape or with the body.
-        """
-        if type(size) is not int or size < 0:
-            raise InvalidInput(f"input '{name}': binary_data_size: expected a number of bytes, got {size!r:.40}")
-        left = len(self._data) - self._offset
-        if size > left:
-            raise InvalidInput(f"input '{name}': binary_data_size is {size}, but the body has only {left} bytes left")
-        data = self._data[self._offset : self._offset + size]
-        self._offset += size
-        return _tensor(datatype, shape, data, name)
+def binary_size(size: object, name: str) -> int:
+    """The parameter `binary_data_size` of an input; raises InvalidInput where it is no number of bytes."""
+    if type(size) is not int or size < 0:
+        raise InvalidInput(f"input '{name}': binary_data_size: expected a number of bytes, got {size!r:.40}")
+    return size
 
-    def finish(self) -> None:
-        """Raises InvalidInput where bytes are left over."""
-        if left := len(self._data) - self._offset:
-            raise InvalidInput(f"body: {left} bytes are left over after the tensors; check each binary_data_size")
+
+def read_blobs(inputs: Mapping[str, Tensor | Blob], data: memoryview) -> dict[str, Tensor]:
+    """The inputs, with what lies in `data`, in order, as views of it.
+
+    Raises:
+        InvalidInput: the bytes disagree with a shape, or do not end with the tensors.
+    """
+    tensors: dict[str, Tensor] = {}
+    offset = 0
+    for name, each in inputs.items():
+        if type(each) is not Blob:
+            tensors[name] = each  # type: ignore[assignment]  # an array: `isinstance` costs more than the rest
+            continue
+        end = offset + each.size
+        if end > len(data):
+            raise InvalidInput(
+                f"input '{name:.80}': binary_data_size is {each.size}, but the body has only {len(data) - offset} "
+                "bytes left"
+            )
+        tensors[name] = _tensor(each.datatype, each.shape, data[offset:end], name[:80])
+        offset = end
+    if left := len(data) - offset:
+        raise InvalidInput(f"body: {left} bytes are left over after the tensors; check each binary_data_size")
+    return tensors
 
 
 def read_elements(datatype: DataType, shape: tuple[int, ...], data: bytes | memoryview) -> Tensor:

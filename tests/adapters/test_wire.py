@@ -101,7 +101,7 @@ def test_numbers_lie_where_they_can_be_used_without_a_copy(tensor: Tensor, name:
     (frame,) = FrameReader().feed(encode(Kind.INFER, 1, {name: tensor, "other": tensor}))
     for got in frame.tensors().values():
         assert got.flags.aligned
-        assert not got.size or np.shares_memory(got, np.frombuffer(frame.body, np.uint8))
+        assert not got.size or np.shares_memory(got, np.frombuffer(frame.data[frame.body_at : frame.end], np.uint8))
 
 
 @pytest.mark.parametrize("error", [errors.InvalidInput, errors.InferenceFailed, errors.BackendUnavailable])

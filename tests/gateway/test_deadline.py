@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import pytest
 
-from gateway.deadline import Deadline
+from gateway.deadline import Deadline, Deadlines
 from tests.waiting import turns
 
 
@@ -25,11 +26,14 @@ class Timeout:
         return await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
 
 
+_ALL: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDictionary()
+
+
 class Ours:
     """A Deadline, entered like the other."""
 
     def __init__(self, seconds: float) -> None:
-        self._deadline = Deadline(seconds)
+        self._deadline = Deadline(_ALL.setdefault(asyncio.get_running_loop(), Deadlines()), seconds)
 
     async def __aenter__(self) -> None:
         self._deadline.__enter__()
@@ -119,3 +123,29 @@ async def test_an_error_made_of_the_timeout_s_cancellation_comes_through(limit: 
     assert task is not None
     assert task.cancelling() == 0
     await turns()
+
+
+async def test_one_timer_serves_deadlines_of_all_lengths() -> None:
+    deadlines, ended = Deadlines(), []
+
+    async def wait(name: str, seconds: float) -> None:
+        try:
+            with Deadline(deadlines, seconds):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            ended.append(name)
+
+    tasks = [asyncio.create_task(wait(f"{ms}", ms / 1000)) for ms in (40, 10, 60_000, 20, 30)]
+    await asyncio.wait(tasks[:2] + tasks[3:])
+    assert ended == ["10", "20", "30", "40"]
+    tasks[2].cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await tasks[2]
+
+
+async def test_a_deadline_that_was_met_leaves_nothing_behind() -> None:
+    deadlines = Deadlines()
+    for _ in range(3):
+        with Deadline(deadlines, 60):
+            await asyncio.sleep(0)
+    assert not deadlines._running
