@@ -15,6 +15,7 @@ from typing import Protocol, cast
 import uvloop
 
 _LENGTH = b"\r\ncontent-length: "
+_LAST_ANSWERS_S = 10.0
 
 
 class Tally:
@@ -37,6 +38,8 @@ class Client(Protocol):
     """One connection: a protocol of asyncio that sends the next request as soon as the last is answered."""
 
     running: bool
+    closed: asyncio.Future[None]
+    """Done once the connection has ended."""
 
 
 class Connection(asyncio.Protocol):
@@ -50,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._sent_s = 0.0
         self._transport: asyncio.WriteTransport
         self.running = True
+        self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -86,6 +90,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
+        self.closed.set_result(None)
         if self.running:
             self._tally.failed(b"the server closed the connection")
 
@@ -108,13 +113,14 @@ async def measure(
     elapsed_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
     measured = sorted(tally.latencies_s)
     for client in clients:
-        client.running = False
+        client.running = False  # and closes when its last answer is there: a server that is paused now has nothing left
+    await asyncio.wait([client.closed for client in clients], timeout=_LAST_ANSWERS_S)
     if tally.failures:
         print(f"{len(tally.failures)} requests failed; the first: {tally.failures[0][:500]!r}", file=sys.stderr)
     if not measured:
         raise SystemExit("no request succeeded")
     return {
-        "requests": len(measured) + warm_up,
+        "requests": warm_up + len(tally.latencies_s),
         "requests_per_s": len(measured) / elapsed_s,
         "p50_ms": 1000 * measured[len(measured) // 2],
         "p99_ms": 1000 * measured[int(len(measured) * 0.99)],

@@ -9,15 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
+from typing import Protocol
 
-from loadtests.bench.servers import Server
+from loadtests.bench.answers import Answer, ask_grpc, ask_http
+from loadtests.bench.processes import Server, Watch, awake
 
 _CLIENTS_END_S = 60.0
+IN_PROCESS = 0
+"""Stands for the number of connections where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One measurement; `client_cpu` is the client's share of its core, 0…1."""
+    """One measurement; shares of a core are 0…1."""
 
     requests: float
     requests_per_s: float
@@ -25,7 +29,11 @@ class Figures:
     p99_ms: float
     failures: float
     client_cpu: float
+    """The client's share of its core: near 1, it would be the limit."""
+
     cpu_us_per_request: float
+    others_cpu: float
+    """The share of the servers' core that went to anybody else: the measurement is worth so much less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,33 @@ class Row:
     rounds: tuple[Figures, ...]
 
 
-@dataclass(frozen=True, slots=True)
+class Entrant(Protocol):
+    """Whatever takes turns."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def beside(self) -> str:
+        """The name of the one that it is compared with."""
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All that have a part in the answer."""
+
+    @property
+    def networked(self) -> bool:
+        """Whether it is asked over connections."""
+
+    def check(self) -> None:
+        """Raise SystemExit where its answer is wrong."""
+
+    def measure(self, connections: int, seconds: float) -> Figures:
+        """Measure for so long, its servers being awake."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Contender:
     """A request and who answers it."""
 
@@ -54,6 +88,22 @@ class Contender:
     body: bytes
     headers: tuple[str, ...] = ()
     grpc: bool = False
+    answer: Answer | None = None
+    networked: bool = True
+
+    def check(self) -> None:
+        """Ask once.
+
+        Raises:
+            SystemExit: the answer is not what it has to be.
+        """
+        asked = self.servers[0]
+        if self.grpc:
+            head, body = ask_grpc(asked.grpc_port, self.path, self.body)
+        else:
+            head, body = ask_http(asked.http_port, self.path, self.body, self.headers)
+        if self.answer is not None and (complaint := self.answer.complaint(head, body)):
+            raise SystemExit(f"{self.name} answers wrongly: {complaint}")
 
     def measure(self, connections: int, seconds: float) -> Figures:
         """Ask as fast as answers come, from a process of its own."""
@@ -61,7 +111,7 @@ class Contender:
         module, port = ("grpc_client", asked.grpc_port) if self.grpc else ("client", asked.http_port)
         arguments = (str(port), self.path, str(connections), str(seconds), *self.headers)
         client = [sys.executable, "-m", f"loadtests.bench.{module}", *arguments]
-        cpu_s = self._cpu_s()
+        watch = Watch(self.servers)
         try:
             ended = subprocess.run(
                 client, input=self.body, stdout=subprocess.PIPE, check=True, timeout=seconds + _CLIENTS_END_S
@@ -69,35 +119,46 @@ class Contender:
         except subprocess.SubprocessError as error:
             raise SystemExit(f"{self.name}: its client failed: {error}") from None
         result = json.loads(ended.stdout)
-        return Figures(**result, cpu_us_per_request=1e6 * (self._cpu_s() - cpu_s) / result["requests"])
-
-    def _cpu_s(self) -> float:
-        return sum(server.cpu_s() for server in self.servers)
+        cpu_s, others_cpu = watch.read()
+        return Figures(**result, cpu_us_per_request=1e6 * cpu_s / result["requests"], others_cpu=others_cpu)
 
 
 def alternate(
-    contenders: Sequence[Contender],
+    entrants: Sequence[Entrant],
     connections: Sequence[int],
     seconds: float,
     rounds: int,
     tell: Callable[[str], None],
 ) -> list[Row]:
-    """Measure all in turns, after one turn that does not count; `tell` hears what is done now."""
-    for contender in contenders:
-        tell(f"warming up: {contender.name}")
-        contender.measure(connections[0], seconds)  # caches fill, and Java compiles
-    runs: dict[tuple[int, Contender], list[Figures]] = defaultdict(list)
-    for turn in range(rounds):
-        for count in connections:
-            for contender in contenders:
-                tell(f"round {turn + 1} of {rounds}: {contender.name}, connections: {count}")
-                runs[count, contender].append(contender.measure(count, seconds))
-    return [
-        Row(contender.name, contender.beside, count, _medians(each), tuple(each))
-        for count in connections
-        for contender in contenders
-        for each in (runs[count, contender],)
+    """Measure all in turns, after one turn that does not count, each while all other servers are paused.
+
+    The servers are paused before and after. What is in process has its turn once a round. `tell` hears what is done.
+    """
+    turns = [
+        (count, entrant)
+        for count in (IN_PROCESS, *connections)
+        for entrant in entrants
+        if entrant.networked == (count != IN_PROCESS)
     ]
+    for entrant in entrants:
+        tell(f"warming up: {entrant.name}")
+        if entrant.networked:
+            _turn(entrant, connections[0], seconds)  # caches fill, and Java compiles
+    runs: dict[tuple[int, Entrant], list[Figures]] = defaultdict(list)
+    for turn in range(rounds):
+        for count, entrant in turns:
+            over = f", connections: {count}" if count else ""
+            tell(f"round {turn + 1} of {rounds}: {entrant.name}{over}")
+            runs[count, entrant].append(_turn(entrant, count, seconds))
+    return [
+        Row(entrant.name, entrant.beside, count, _medians(runs[count, entrant]), tuple(runs[count, entrant]))
+        for count, entrant in turns
+    ]
+
+
+def _turn(entrant: Entrant, connections: int, seconds: float) -> Figures:
+    with awake(entrant.servers):
+        return entrant.measure(connections, seconds)
 
 
 def _medians(runs: Sequence[Figures]) -> Figures:

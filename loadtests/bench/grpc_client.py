@@ -62,6 +62,7 @@ class GrpcConnection(asyncio.Protocol):
         self._sent_s = 0.0
         self._transport: asyncio.WriteTransport
         self.running = True
+        self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -150,6 +151,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
+        self.closed.set_result(None)
         if self.running:
             self._tally.failed(b"the server closed the connection")
 

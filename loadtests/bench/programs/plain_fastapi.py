@@ -1,6 +1,6 @@
 """What people write by hand: one file of FastAPI, pydantic bodies, onnxruntime in the same process.
 
-`python -m loadtests.bench.plain_fastapi MODEL PORT`
+`python -m loadtests.bench.programs.plain_fastapi MODEL PORT`
 """
 
 import sys
@@ -34,7 +34,9 @@ class Response(BaseModel):
     outputs: list[Tensor]
 
 
-session = onnxruntime.InferenceSession(sys.argv[1]) if len(sys.argv) > 1 else None
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options) if len(sys.argv) > 1 else None
 app = FastAPI()
 
 

@@ -1,6 +1,6 @@
 """The least that a server can do with a body: read all of it, and send it back.
 
-`python -m loadtests.bench.echo PORT`
+`python -m loadtests.bench.programs.echo PORT`
 """
 
 import sys
