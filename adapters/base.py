@@ -56,7 +56,8 @@ class Artifact:
     """One version's weights in the format of one backend: what an adapter loads.
 
     `options` are the backend's own, from model.toml; `declared` is the signature written there, for formats that
-    do not carry one; `golden` is a file of real inputs and outputs (arrays `inputs/<name>`, `outputs/<name>`).
+    do not carry one; `golden` is a file of real inputs and outputs (arrays `inputs/<name>`, `outputs/<name>`). Nobody
+    waits for an answer for longer than `timeout_ms`.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Artifact:
     golden: Path | None = None
     declared: Signature | None = None
     batching: Batching = _AS_IT_COMES
+    timeout_ms: int | None = None
 
     def __str__(self) -> str:
         return f"{self.model}/{self.version}@{self.backend}"
@@ -96,6 +98,15 @@ class Session(Protocol):
 
     def run(self, inputs: Tensors) -> dict[str, Tensor]:
         """Run the model on inputs that fit the signature; any exception is the model's failure."""
+        ...
+
+
+@runtime_checkable
+class SharedSession(Session, Protocol):
+    """A Session that several threads can use, each a share of its own; any other is loaded once for each thread."""
+
+    def share(self) -> Session:
+        """A session over the same weights, for another thread to run at the same time: itself, where that may be."""
         ...
 
 

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from adapters.histograms import Histogram
+
 _SIZES_TOLD_APART = 1024
 
 
@@ -49,16 +51,22 @@ class Costs:
 class Executions:
     """Sums over the executions of a deployment: of `calls` each with all that its batch took, of `batches` by rows.
 
-    The queue of a batch is that of its first call.
+    The queue of a batch is that of its first call. `queue` has the calls' waits, `input`, `run` and `output` the times
+    of batches.
     """
 
     calls: Costs = field(default_factory=Costs)
     batches: dict[int, Costs] = field(default_factory=dict)
+    queue: Histogram = field(default_factory=Histogram)
+    input: Histogram = field(default_factory=Histogram)
+    run: Histogram = field(default_factory=Histogram)
+    output: Histogram = field(default_factory=Histogram)
 
     def add(self, execution: Execution, answered: bool = True) -> None:
         """Count one call; its batch ran though nobody waits for this answer any more (`answered` is False)."""
         if answered:
             self.calls.add(execution)
+            self.queue.add(execution.queue_ns)
         if execution.first:
             rows = execution.batch_rows
             if rows > _SIZES_TOLD_APART:
@@ -67,6 +75,9 @@ class Executions:
             if batches is None:
                 batches = self.batches[rows] = Costs()
             batches.add(execution)
+            self.input.add(execution.input_ns)
+            self.run.add(execution.run_ns)
+            self.output.add(execution.output_ns)
 
 
 @runtime_checkable

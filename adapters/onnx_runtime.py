@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from adapters.cores import usable_cores
+from adapters.cores import threads_each
 from adapters.errors import InvalidInput, LoadFailed
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 
@@ -37,7 +37,7 @@ _TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
 class OnnxSession:
-    """A loaded ONNX model."""
+    """A loaded ONNX model. ONNX Runtime lets several threads run one session."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
@@ -60,6 +60,10 @@ class OnnxSession:
         outputs = self._session.run(self._outputs, inputs)
         return {name: _array(output) for name, output in zip(self._outputs, outputs, strict=True)}
 
+    def share(self) -> OnnxSession:
+        """See SharedSession."""
+        return self
+
     def _run_values(self, inputs: Tensors) -> dict[str, Tensor]:
         feed = {name: _value(np.asarray(tensor, order="C")) for name, tensor in inputs.items()}
         outputs = self._session.run_with_ort_values(self._outputs, feed)
@@ -76,11 +80,12 @@ class OnnxRuntime:
     def load(self, path: Path, options: Mapping[str, Any]) -> OnnxSession:
         """Load a .onnx file.
 
-        Options: `intra_op_threads` (default: the cores this process may use), `execution_providers` (default: CPU).
+        Options: `intra_op_threads` (default: the cores this process may use, shared out among `instances`),
+        `execution_providers` (default: CPU).
         """
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
-        settings.intra_op_num_threads = options.get("intra_op_threads") or usable_cores()
+        settings.intra_op_num_threads = options.get("intra_op_threads") or threads_each(options)
         settings.inter_op_num_threads = 1
         # Threads that spin while they wait would take the cores from the other deployments.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")

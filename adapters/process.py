@@ -32,9 +32,18 @@ class Child:
 
     @classmethod
     async def start(
-        cls, argv: Sequence[str], *, name: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        cls,
+        argv: Sequence[str],
+        *,
+        name: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start `argv`; `name` is what log lines call it. stdin and stdout are pipes for the caller's use."""
+        """Start `argv`; `name` is what log lines call it. stdin and stdout are pipes for the caller's use.
+
+        It inherits the descriptors `pass_fds`, under their numbers.
+        """
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid())),
             *argv,
@@ -44,6 +53,7 @@ class Child:
             env={**os.environ, **(env or {})},
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
             limit=2**22,
         )
         return cls(process, name)

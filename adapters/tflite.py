@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.cores import usable_cores
+from adapters.cores import threads_each
 from adapters.errors import LoadFailed
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 
@@ -33,11 +33,8 @@ class TfliteSession:
     Giving an interpreter other shapes costs more than a run of a small model, so those in use are kept.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
-        # Read once: interpreters that are made later must be of these weights, whatever has become of the file.
-        self._model = path.read_bytes()
-        if not self._model:
-            raise LoadFailed(f"{path.name} is empty")
+    def __init__(self, model: bytes, threads: int) -> None:
+        self._model = model
         self._threads = threads
         self._interpreters: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
         interpreter = self._new()
@@ -61,6 +58,10 @@ class TfliteSession:
         interpreter.invoke()
         return {name: _array(interpreter.get_tensor(index)) for name, index in self._outputs.items()}
 
+    def share(self) -> TfliteSession:
+        """See SharedSession: interpreters of its own, since one of them serves one thread at a time."""
+        return TfliteSession(self._model, self._threads)
+
     def _new(self) -> Any:
         return Interpreter(model_content=self._model, num_threads=self._threads)
 
@@ -83,8 +84,15 @@ class TfliteRuntime:
         return _NAME
 
     def load(self, path: Path, options: Mapping[str, Any]) -> TfliteSession:
-        """Load a .tflite file. Option: `threads` (default: the cores this process may use)."""
-        return TfliteSession(path, options.get("threads") or usable_cores())
+        """Load a .tflite file.
+
+        Option: `threads` (default: the cores this process may use, shared out among `instances`).
+        """
+        # Read once: interpreters that are made later must be of these weights, whatever has become of the file.
+        model = path.read_bytes()
+        if not model:
+            raise LoadFailed(f"{path.name} is empty")
+        return TfliteSession(model, options.get("threads") or threads_each(options))
 
 
 def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,17 +1,19 @@
 """Frames between a gateway and its workers: bytes in, frames out; no sockets here.
 
 A frame is a fixed prefix, a MessagePack head, and the tensors' bytes. Every part is padded to 8 bytes, so that
-tensors of a frame can be used where they lie. The prefix says when an INFER was sent and what a RESULT's execution
-cost; in other frames these are zero.
+tensors of a frame can be used where they lie. Big tensors may lie in memory that both ends share; then the head says
+where. Every INFER is answered once: by RESULT, ERROR or DROPPED. The prefix says when an INFER was sent and what a
+RESULT's execution cost; in other frames these are zero.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,7 +23,7 @@ from adapters.base import ROUTINE, Urgency
 from adapters.executions import Execution
 from adapters.tensors import DataType, Tensor, Tensors, from_bytes, to_bytes
 
-_PREFIX = struct.Struct("<BB2xIQQQQ40x")
+_PREFIX = struct.Struct("<BB?xIQQQQ40x")
 _EXECUTION = struct.Struct("<QQQQQ?7x")
 _EXECUTION_AT = _PREFIX.size - _EXECUTION.size
 _ALIGNMENT = 8
@@ -31,6 +33,13 @@ MAX_FRAME_BYTES = 2**32
 """A frame that claims more is refused before anything is allocated for it."""
 
 
+Place: TypeAlias = Callable[[int, memoryview], int | None]
+"""Puts bytes into shared memory on behalf of a request, and says where; None where there is no room."""
+
+SHARED_BYTES = 1 << 16
+"""Below it, a socket is as fast as shared memory (docs/decisions/0015)."""
+
+
 class Kind(IntEnum):
     """What a frame is."""
 
@@ -38,6 +47,12 @@ class Kind(IntEnum):
     CANCEL = 2
     RESULT = 3
     ERROR = 4
+    DROPPED = 5
+    """Nobody waited for an answer any more: the model was not run."""
+    HELLO = 6
+    """A gateway's first frame. With it come the descriptors of two memories: for its tensors, and for the worker's."""
+    RELEASE = 7
+    """The tensors of a RESULT that lie in shared memory have been read."""
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -48,6 +63,7 @@ class _TensorHead(msgspec.Struct, array_like=True, frozen=True):
     datatype: str
     shape: tuple[int, ...]
     length: Annotated[int, msgspec.Meta(ge=0)]
+    shared_at: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 _heads = msgspec.msgpack.Decoder(tuple[_TensorHead, ...])
@@ -60,13 +76,14 @@ class BrokenFrame(Exception):
 
 
 _UNTOLD = Execution()
+_NOTHING_SHARED = memoryview(b"")
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame as received, in `data`: its head from `head_at` to `head_end`, its body from `body_at` to `end`.
 
-    `sent_ns` is when an INFER frame was sent, by the machine's monotonic clock, and `urgency` how much it presses;
-    `execution` is what a RESULT frame says that it cost.
+    `shares` is whether tensors of it lie in shared memory. `sent_ns` is when an INFER frame was sent, by the machine's
+    monotonic clock, and `urgency` how much it presses; `execution` is what a RESULT frame says that it cost.
     """
 
     kind: Kind
@@ -76,12 +93,15 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     head_end: int
     body_at: int
     end: int
+    shares: bool = False
     sent_ns: int = 0
     urgency: Urgency = ROUTINE
     execution: Execution = _UNTOLD
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, shared: memoryview = _NOTHING_SHARED, copied: bool = False) -> dict[str, Tensor]:
         """The tensors of an INFER or RESULT frame, as read-only views where alignment allows.
+
+        `shared` is the memory that the other end writes big tensors to, from which they are to be `copied` or not.
 
         Raises:
             BrokenFrame: head and body disagree.
@@ -89,7 +109,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         data, offset, end = self.data, self.body_at, self.end
         tensors: dict[str, Tensor] = {}
         try:
-            for name, datatype, shape, length, dtype in _layout(bytes(data[self.head_at : self.head_end])):
+            for name, datatype, shape, length, dtype, shared_at in _layout(bytes(data[self.head_at : self.head_end])):
+                if shared_at is not None:
+                    if shared_at + length > len(shared):
+                        raise BrokenFrame(f"tensor {name!r:.80} of {length} bytes goes beyond the shared memory")
+                    seen = shared[shared_at : shared_at + length]
+                    tensors[name] = from_bytes(datatype, shape, bytes(seen) if copied else seen)
+                    continue
                 last = offset + length
                 if last > end:
                     raise BrokenFrame(f"tensor {name!r:.80} of {length} bytes goes beyond the frame")
@@ -112,13 +138,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=256)
-def _layout(head: bytes) -> tuple[tuple[str, DataType, tuple[int, ...], int, np.dtype[Any] | None], ...]:
-    """Name, datatype, shape and length of each tensor; and its dtype, where it is as long as its shape says.
+def _layout(head: bytes) -> tuple[tuple[str, DataType, tuple[int, ...], int, np.dtype[Any] | None, int | None], ...]:
+    """Name, datatype, shape and length of each tensor, its dtype if that is all there is to it, and where it is shared.
 
     Requests for a model are alike, and so are their heads.
     """
     return tuple(
-        (each.name, DataType(each.datatype), each.shape, each.length, _dtype_if_plain(each))
+        (each.name, DataType(each.datatype), each.shape, each.length, _dtype_if_plain(each), each.shared_at)
         for each in _heads.decode(head)
     )
 
@@ -137,18 +163,29 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
 
 
 def tensors_frame(
-    kind: Kind, request_id: int, tensors: Tensors, sent_ns: int = 0, urgency: Urgency = ROUTINE
+    kind: Kind,
+    request_id: int,
+    tensors: Tensors,
+    sent_ns: int = 0,
+    urgency: Urgency = ROUTINE,
+    place: Place | None = None,
 ) -> list[bytes | memoryview]:
     """An INFER or RESULT frame, as parts to be written one after the other.
 
-    `sent_ns` is the moment by the monotonic clock, which all processes of a machine share.
+    `sent_ns` is the moment by the monotonic clock, which all processes of a machine share. `place` is asked to put
+    tensors of SHARED_BYTES and more into shared memory.
     """
-    heads: list[tuple[str, str, tuple[int, ...], int]] = []
+    heads: list[tuple[Any, ...]] = []
     body: list[bytes | memoryview] = []
     body_bytes = 0
+    shares = False
     for name, tensor in tensors.items():
         data = to_bytes(tensor)
         length = len(data)
+        if length >= SHARED_BYTES and place is not None and (at := place(request_id, memoryview(data))) is not None:
+            heads.append((name, DataType.of(tensor.dtype), tensor.shape, length, at))
+            shares = True
+            continue
         heads.append((name, DataType.of(tensor.dtype), tensor.shape, length))
         body.append(data)
         padding = -length % _ALIGNMENT
@@ -156,7 +193,8 @@ def tensors_frame(
             body.append(_PADDING[padding])
         body_bytes += length + padding
     head = _encode(heads)
-    prefix = _PREFIX.pack(kind, urgency.priority, len(head), request_id, body_bytes, sent_ns, urgency.deadline_ns)
+    lengths = len(head), request_id, body_bytes
+    prefix = _PREFIX.pack(kind, urgency.priority, shares, *lengths, sent_ns, urgency.deadline_ns)
     return [prefix, _padded(head), *body]
 
 
@@ -174,15 +212,15 @@ def stamp(
     frame[0] = b"".join((frame[0][:_EXECUTION_AT], execution))
 
 
-def cancel_frame(request_id: int) -> bytes:
-    """A CANCEL frame for a request that nobody waits for any more."""
-    return _PREFIX.pack(Kind.CANCEL, 0, 0, request_id, 0, 0, 0)
+def bare_frame(kind: Kind, request_id: int = 0) -> bytes:
+    """A frame that has nothing but its kind and an id: CANCEL, DROPPED, HELLO, RELEASE."""
+    return _PREFIX.pack(kind, 0, False, 0, request_id, 0, 0, 0)
 
 
 def error_frame(request_id: int, error: errors.ServingError) -> bytes:
     """An ERROR frame: the error's class and text."""
     head = _encode((type(error).__name__, str(error)))
-    return _PREFIX.pack(Kind.ERROR, 0, len(head), request_id, 0, 0, 0) + _padded(head)
+    return _PREFIX.pack(Kind.ERROR, 0, False, len(head), request_id, 0, 0, 0) + _padded(head)
 
 
 def _padded(head: bytes) -> bytes:
@@ -249,7 +287,7 @@ def _room(size_bytes: int) -> memoryview:
 
 
 def _frame_bytes(view: memoryview) -> int:
-    _, _, head_bytes, _, body_bytes, _, _ = _PREFIX.unpack_from(view)
+    _, _, _, head_bytes, _, body_bytes, _, _ = _PREFIX.unpack_from(view)
     length: int = _PREFIX.size + head_bytes + -head_bytes % _ALIGNMENT + body_bytes
     if length > MAX_FRAME_BYTES:
         raise BrokenFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are taken")
@@ -258,7 +296,7 @@ def _frame_bytes(view: memoryview) -> int:
 
 def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     """The frame that begins at `start` and where the next one does; None while it is not all there."""
-    kind, priority, head_bytes, request_id, body_bytes, sent_ns, deadline_ns = _PREFIX.unpack_from(view, start)
+    kind, priority, shares, head_bytes, request_id, body_bytes, sent_ns, deadline_ns = _PREFIX.unpack_from(view, start)
     head = start + _PREFIX.size
     head_end = head + head_bytes
     body = head_end + -head_bytes % _ALIGNMENT
@@ -272,6 +310,6 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     known = _KINDS[kind]
     if known is Kind.RESULT:
         execution = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT))
-        return Frame(known, request_id, view, head, head_end, body, end, 0, ROUTINE, execution), end
+        return Frame(known, request_id, view, head, head_end, body, end, shares, 0, ROUTINE, execution), end
     urgency = Urgency(deadline_ns, priority)
-    return Frame(known, request_id, view, head, head_end, body, end, sent_ns, urgency), end
+    return Frame(known, request_id, view, head, head_end, body, end, shares, sent_ns, urgency), end

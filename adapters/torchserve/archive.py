@@ -19,9 +19,11 @@ from adapters.torchserve.plan import MODEL_FILE, PLAN_FILE, Plan, encode_plan
 _HANDLER = "adapters.torchserve.handler"
 _MODULES = (
     "__init__.py",
+    "base.py",
     "cores.py",
     "errors.py",
     "executions.py",
+    "histograms.py",
     "tensors.py",
     "wire.py",
     "torchserve/__init__.py",

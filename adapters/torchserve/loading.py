@@ -51,7 +51,9 @@ async def load(host: Host, artifact: Artifact) -> Endpoint:
     entry = store / f"torii-{unique}"
     name = f"{artifact.model}.{artifact.version}.{unique}"
     endpoint = host.endpoint(name, "raw" if raw else "tensors", _raw_signature(artifact), None)
-    endpoint = dataclasses.replace(endpoint, remote={**endpoint.remote, "entry": str(entry)})
+    endpoint = dataclasses.replace(
+        endpoint, remote={**endpoint.remote, "entry": str(entry), "workers": str(options["workers"])}
+    )
     try:
         await asyncio.to_thread(_put, host, artifact, options, entry)
         query = {_OPTIONS[key]: value for key, value in options.items()}

@@ -19,6 +19,7 @@ from adapters.worker.job import Job, Ready, Refused
 _log = logging.getLogger(__name__)
 
 _STOP_GRACE_S = 2.0
+_SHORTEST_RUN_LIMIT_S = 10.0  # to start anew takes seconds, too: what is merely slow for its deadline may well end
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class WorkerAdapter:
             ready.signature,
             ready.runtime,
             child.pid,
-            {"max_rows": str(ready.max_rows)},
+            {"max_rows": str(ready.max_rows), "instances": str(ready.instances)},
         )
         self._children[endpoint.address] = child
         self._watches[endpoint.address] = asyncio.create_task(self._watch(child, endpoint), name=f"watch {artifact}")
@@ -87,7 +88,13 @@ class WorkerAdapter:
     async def _hand_over(self, child: Child, artifact: Artifact, address: Path) -> Ready:
         golden = str(artifact.golden) if artifact.golden else None
         job = Job(
-            self._local.runtime, str(artifact.path), str(address), dict(artifact.options), golden, artifact.batching
+            self._local.runtime,
+            str(artifact.path),
+            str(address),
+            dict(artifact.options),
+            golden,
+            artifact.batching,
+            _run_limit_s(artifact),
         )
         await child.send_line(msgspec.json.encode(job))
         line = await child.read_line()
@@ -120,6 +127,13 @@ class WorkerAdapter:
         await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in (*self._children.values(), *self._loading)))
         self._children.clear()
         self._watches.clear()
+
+
+def _run_limit_s(artifact: Artifact) -> float | None:
+    """Beyond this a run has lost all that could wait for it, and then as long again."""
+    if artifact.timeout_ms is None:
+        return None
+    return max(2 * artifact.timeout_ms / 1000, _SHORTEST_RUN_LIMIT_S)
 
 
 def _remove(endpoint: Endpoint) -> None:

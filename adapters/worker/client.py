@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+from collections.abc import Collection
 from time import monotonic_ns
 from typing import cast
 
@@ -12,30 +14,48 @@ from adapters.base import ROUTINE, Endpoint, Urgency
 from adapters.errors import BackendDied, BackendUnavailable
 from adapters.executions import Executions
 from adapters.tensors import Tensor, Tensors
+from adapters.worker.arena import SharedMemory
 
 _INFER, _RESULT = wire.Kind.INFER, wire.Kind.RESULT  # an Enum's members take several lookups
 
 
 class WorkerClient(asyncio.Protocol):
-    """A Servable over a worker's Unix socket; `executions` sums up what its answers say that they cost."""
+    """A Servable over a worker's Unix socket; `executions` sums up what its answers say that they cost.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    Big tensors cross in memory that both share, where the system has such.
+    """
+
+    def __init__(self, endpoint: Endpoint, memory: SharedMemory | None = None) -> None:
         self.signature = endpoint.signature
         self.executions = Executions()
+        self._memory = memory
+        self._place = memory.placed.place if memory else None
+        self._owners: Collection[int] = memory.placed.owners if memory else ()
+        self._shared = memory.read if memory else memoryview(b"")
         self._loop = asyncio.get_running_loop()
         self._reader = wire.FrameReader()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Tensor]]] = {}
         self._transport: asyncio.WriteTransport | None = None
         self._unsent: list[bytes | memoryview] = []
+        self._flushing = False
 
     @classmethod
     async def connect(cls, endpoint: Endpoint) -> WorkerClient:
         """Connect; raises BackendUnavailable where nothing listens at the endpoint's address."""
         path = endpoint.address.removeprefix("unix:")
+        loop = asyncio.get_running_loop()
+        connection = socket.socket(socket.AF_UNIX)
+        connection.setblocking(False)
+        memory: SharedMemory | None = None
         try:
-            _, client = await asyncio.get_running_loop().create_unix_connection(lambda: cls(endpoint), path)
+            await loop.sock_connect(connection, path)
+            memory = SharedMemory.offer(connection)
+            _, client = await loop.create_unix_connection(lambda: cls(endpoint, memory), sock=connection)
         except OSError as error:
+            connection.close()
+            if memory is not None:
+                memory.close()
             raise BackendUnavailable(f"the worker cannot be reached: {error.strerror or error}") from error
         return client
 
@@ -46,11 +66,11 @@ class WorkerClient(asyncio.Protocol):
         request_id = next(self._ids)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
-        self._send(wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency))
+        self._send(wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency, self._place))
         try:
             return await future
         except asyncio.CancelledError:
-            self._send([wire.cancel_frame(request_id)])
+            self._send([wire.bare_frame(wire.Kind.CANCEL, request_id)])
             raise
         finally:
             self._waiting.pop(request_id, None)
@@ -61,10 +81,12 @@ class WorkerClient(asyncio.Protocol):
         self._unsent += parts
         if len(self._waiting) <= 1:
             self._flush()
-        elif len(self._unsent) == len(parts):
+        elif not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flushing = False
         parts, self._unsent = self._unsent, []
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(parts))
@@ -91,16 +113,22 @@ class WorkerClient(asyncio.Protocol):
     def _answer(self, frame: wire.Frame) -> None:
         future = self._waiting.get(frame.id)
         answered = future is not None and not future.done()
+        if self._memory is not None and frame.id in self._owners:
+            self._memory.placed.release(frame.id)
         if frame.kind is _RESULT:
             if future is not None and answered:
-                future.set_result(frame.tensors())
+                future.set_result(frame.tensors(self._shared, copied=True))
+            if frame.shares:
+                self._unsent.append(wire.bare_frame(wire.Kind.RELEASE, frame.id))  # goes with the next request
             self.executions.add(frame.execution, answered)
-        elif future is not None and answered:
+        elif future is not None and answered and frame.kind is wire.Kind.ERROR:
             future.set_exception(frame.error())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop: whatever still waits will not be answered."""
         self._transport = None
+        if self._memory is not None:
+            self._memory.close()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(BackendDied("the worker died while this request was running"))

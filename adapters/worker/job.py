@@ -11,7 +11,11 @@ from adapters.tensors import Signature
 
 
 class Job(msgspec.Struct):
-    """What the parent wants loaded. `runtime` is "module:Class"; its tests tell what `batching` leaves open."""
+    """What the parent wants loaded.
+
+    `runtime` is "module:Class"; trial runs tell what `batching` leaves open; the option `instances` is how many batches
+    run at once. A run longer than `run_limit_s` ends the worker; None is no limit.
+    """
 
     runtime: str
     path: str
@@ -19,6 +23,7 @@ class Job(msgspec.Struct):
     options: dict[str, Any]
     golden: str | None
     batching: Batching
+    run_limit_s: float | None = None
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -27,6 +32,7 @@ class Ready(msgspec.Struct, tag=True):
     signature: Signature
     runtime: str
     max_rows: int
+    instances: int
 
 
 class Refused(msgspec.Struct, tag=True):

@@ -1,186 +1,154 @@
 """The worker's loop: gather what has arrived, run one batch, answer; and again.
 
-One thread and no event loop: while a batch runs, the next one gathers in the sockets.
+No event loop, and no hand-over between threads: of the instances' threads, one at a time leads (Leader/Followers,
+Schmidt et al. 2000). It waits at the sockets, reads, takes a batch, lets the next one lead, and runs what it took.
+While all of them run, the next batch gathers in the sockets.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Sequence
+from threading import Lock, Thread
 from time import monotonic_ns
 
 from adapters import wire
-from adapters.base import Session
-from adapters.batching import BatchQueue, Call, gather, scatter
-from adapters.errors import InferenceFailed, InvalidInput, ServingError
+from adapters.adaptive_limit import AdaptiveLimit
+from adapters.batching import BatchQueue, Call
+from adapters.worker.instance import Instance, Parts
+from adapters.worker.peer import Peer
 
 _log = logging.getLogger(__name__)
 
-_RECEIVE_BYTES = 1 << 18
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
-
-
-class Peer:
-    """One connection: cuts frames out of what comes in, and never blocks on what goes out."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        self.connection = connection
-        self._reader = wire.FrameReader()
-        self._unsent = bytearray()
-
-    def receive(self) -> list[wire.Frame]:
-        """The frames that have arrived. Raises OSError where the peer is gone, BrokenFrame where it sends nonsense."""
-        try:
-            data = self.connection.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return []
-        if not data:
-            raise ConnectionError("the peer closed the connection")
-        return self._reader.feed(data)
-
-    def send(self, data: bytes | bytearray) -> bool:
-        """Send, after what was kept before; what the peer does not take yet is kept. True where nothing is left.
-
-        Raises:
-            OSError: the peer is gone.
-        """
-        if self._unsent:
-            self._unsent += data
-            data = self._unsent
-        try:
-            sent = self.connection.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            if data is self._unsent:
-                del self._unsent[:sent]  # moves nothing, unlike a copy of the rest: that may be long, and come often
-            else:
-                self._unsent = bytearray(memoryview(data)[sent:])
-            return False
-        self._unsent = bytearray()
-        return True
+_NS_PER_MS = 1_000_000
 
 
 class Worker:
     """Serves one model to every peer that connects, until its lifeline closes."""
 
-    def __init__(self, session: Session, listener: socket.socket, lifeline: int, max_rows: int) -> None:
-        self._session = session
-        self._queue = BatchQueue(max_rows)
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        queue: BatchQueue,
+        listener: socket.socket,
+        lifeline: int,
+        limit: AdaptiveLimit | None = None,
+    ) -> None:
+        """`queue` gets its `max_rows` from `limit`, if there is one."""
+        self._instances = instances
+        self._queue = queue
+        self._limit = limit
         self._listener = listener
         self._alive = True
-        self._poll = select.poll()
+        self._leading = Lock()
         self._peers: dict[int, Peer] = {}
+        self._timeout_ms: int | None = None
+        self._waker, self._woken = os.pipe()[::-1]
+        self._poll = select.poll()
+        os.set_blocking(self._waker, False)
         listener.setblocking(False)
-        self._poll.register(listener.fileno(), select.POLLIN)
-        self._poll.register(lifeline, select.POLLIN)
+        for descriptor in (listener.fileno(), lifeline, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
 
     def run(self) -> None:
-        """Serve until the lifeline closes."""
-        while self._alive:
-            for descriptor, events in self._poll.poll(0 if self._queue else None):
-                if peer := self._peers.get(descriptor):
-                    self._react(peer, events)
-                elif descriptor == self._listener.fileno():
-                    self._accept()
-                else:
-                    self._alive = False  # the lifeline: the parent is gone
-            batch = self._queue.take()
-            if batch:
-                self._run(batch)
+        """Serve until the lifeline closes, the first instance in this thread and each other in one of its own."""
+        first, *others = self._instances
+        threads = [Thread(target=self._serve_or_die, args=(each,), daemon=True) for each in others]
+        for thread in threads:
+            thread.start()
+        self._serve(first)
+        for thread in threads:
+            thread.join()
+
+    def _serve_or_die(self, instance: Instance) -> None:
+        try:
+            self._serve(instance)
+        except BaseException:  # noqa: BLE001  # the worker would go on with one less, and nobody would know
+            _log.exception("an instance of the model failed")
+            os._exit(1)
+
+    def _serve(self, instance: Instance) -> None:
+        while batch := self._lead():
+            answers: dict[Peer, Parts] = {}
+            for call, frame in instance.answers(batch):
+                answers.setdefault(call.token[0], []).extend(frame)
+            for peer, parts in answers.items():  # one write for all that a peer gets out of this batch
+                self._send(peer, b"".join(parts))
+
+    def _lead(self) -> list[Call]:
+        """Wait for something to run, and take it; nothing once the lifeline has closed."""
+        with self._leading:
+            while self._alive:
+                self._look()
+                if batch := self._take():
+                    return batch
+        return []
+
+    def _look(self) -> None:
+        for descriptor, events in self._poll.poll(self._timeout_ms):
+            if peer := self._peers.get(descriptor):
+                self._react(descriptor, peer, events)
+            elif descriptor == self._listener.fileno():
+                self._accept()
+            elif descriptor == self._woken:
+                os.read(self._woken, 4096)
+            else:
+                self._alive = False  # the lifeline: the parent is gone
+
+    def _take(self) -> list[Call]:
+        """What is to run now, if anything; says how long the next look may wait."""
+        queue, now_ns = self._queue, monotonic_ns()
+        if self._limit is not None:
+            queue.max_rows = self._limit.rows
+        batch: list[Call] = []
+        wait_ns = queue.wait_ns(now_ns)
+        if wait_ns == 0:
+            batch, late = queue.take(now_ns)
+            for call in late:  # their gateway tells the callers, at the same moment
+                self._drop(*call.token)
+            wait_ns = 0 if queue else None
+        self._timeout_ms = None if wait_ns is None else -(-wait_ns // _NS_PER_MS)
+        return batch
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # it left before it was let in
-            peer = Peer(self._listener.accept()[0])
-            self._peers[peer.connection.fileno()] = peer
-            self._poll.register(peer.connection.fileno(), select.POLLIN)
+            connection = self._listener.accept()[0]
+            self._peers[connection.fileno()] = Peer(connection, self._poll)
 
-    def _react(self, peer: Peer, events: int) -> None:
+    def _react(self, descriptor: int, peer: Peer, events: int) -> None:
         try:
-            if events & select.POLLOUT and peer.send(b""):
-                self._poll.modify(peer.connection.fileno(), select.POLLIN)
+            if events & select.POLLOUT:
+                peer.send(b"")
             if events & _READABLE:
                 for frame in peer.receive():
-                    self._take(peer, frame)
+                    self._receive(peer, frame)
         except (OSError, wire.BrokenFrame):
-            self._forget(peer)
+            self._queue.cancel_where(peer)
+            del self._peers[descriptor]
+            peer.close()
 
-    def _take(self, peer: Peer, frame: wire.Frame) -> None:
+    def _receive(self, peer: Peer, frame: wire.Frame) -> None:
         if frame.kind is wire.Kind.INFER:
-            self._queue.add(Call((peer, frame.id), frame.tensors(), frame.sent_ns))
+            tensors = frame.tensors(peer.shared) if frame.shares else frame.tensors()
+            self._queue.add(Call((peer, frame.id), tensors, frame.sent_ns, frame.urgency))
+        elif frame.kind is wire.Kind.RELEASE:
+            peer.release(frame.id)
         elif frame.kind is wire.Kind.CANCEL:
+            waiting = len(self._queue)
             self._queue.cancel((peer, frame.id))
+            if len(self._queue) < waiting:
+                self._drop(peer, frame.id)  # else it runs, or has run, and is answered like others
 
-    def _forget(self, peer: Peer) -> None:
-        self._queue.cancel_where(peer)
-        descriptor = peer.connection.fileno()
-        if self._peers.pop(descriptor, None):
-            self._poll.unregister(descriptor)
-        peer.connection.close()
-
-    def _run(self, batch: list[Call]) -> None:
-        answers: dict[Peer, list[bytes | memoryview]] = {}
-        for call, frame in self._answers(batch):
-            peer: Peer = call.token[0]  # type: ignore[index]
-            answers.setdefault(peer, []).extend(frame)
-        for peer, parts in answers.items():  # one write for all that a peer gets out of this batch
-            self._send(peer, b"".join(parts))
-
-    def _answers(self, batch: list[Call]) -> Iterator[tuple[Call, list[bytes | memoryview]]]:
-        try:
-            frames = _infer(self._session, batch)
-        except ServingError as error:
-            if len(batch) == 1:
-                yield batch[0], [wire.error_frame(batch[0].token[1], error)]  # type: ignore[index]
-            else:  # one bad row fails alone
-                for call in batch:
-                    yield from self._answers([call])
-            return
-        yield from zip(batch, frames, strict=True)
+    def _drop(self, peer: Peer, request_id: int) -> None:
+        self._send(peer, wire.bare_frame(wire.Kind.DROPPED, request_id))
 
     def _send(self, peer: Peer, data: bytes) -> None:
-        try:
-            if not peer.send(data):
-                self._poll.modify(peer.connection.fileno(), select.POLLIN | select.POLLOUT)
-        except (OSError, ValueError):  # ValueError: it was forgotten, and its socket closed
-            self._forget(peer)
-
-
-def _infer(session: Session, batch: list[Call]) -> list[list[bytes | memoryview]]:
-    """Run a batch; gives the frame that answers each call. Raises InvalidInput or InferenceFailed."""
-    taken_ns = monotonic_ns()
-    try:
-        inputs = gather(batch)
-        gathered_ns = monotonic_ns()
-        outputs = session.run(inputs)
-    except InvalidInput:
-        raise
-    except Exception as error:  # whatever a model throws is that model's failure
-        _log.exception("the model failed")
-        raise InferenceFailed(f"the model failed: {first_line(error)}") from error
-    ran_ns = monotonic_ns()
-    answers = scatter(outputs, batch)
-    try:
-        frames = [
-            wire.tensors_frame(wire.Kind.RESULT, call.token[1], answer)  # type: ignore[index]
-            for call, answer in zip(batch, answers, strict=True)
-        ]
-    except Exception as error:
-        raise InferenceFailed(f"the model's answer cannot be sent: {first_line(error)}") from error
-    input_ns, run_ns, output_ns = gathered_ns - taken_ns, ran_ns - gathered_ns, monotonic_ns() - ran_ns
-    rows = session.signature.rows(inputs)
-    for call, frame in zip(batch, frames, strict=True):
-        # The wait begins where the call was sent: it lies in the socket, unread, while another batch runs.
-        queue_ns = max(0, taken_ns - call.sent_ns)
-        wire.stamp(frame, queue_ns, input_ns, run_ns, output_ns, rows, call is batch[0])
-    return frames
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, without the lines of a native stack behind it."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:500]
+        with contextlib.suppress(OSError):  # it is gone: whoever leads sees that, too, and forgets it
+            if not peer.send(data) and len(self._instances) > 1:
+                with contextlib.suppress(BlockingIOError):  # it has been woken often enough
+                    os.write(self._waker, b"\0")  # who leads now has to wait for this peer, too

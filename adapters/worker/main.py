@@ -17,28 +17,50 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.base import Runtime, Session
+from adapters.adaptive_limit import AdaptiveLimit
+from adapters.base import Runtime, Session, SharedSession
+from adapters.batching import BatchQueue
 from adapters.errors import LoadFailed
+from adapters.worker.instance import Instance, first_line
 from adapters.worker.job import Job, Ready, Refused
-from adapters.worker.loop import Worker, first_line
+from adapters.worker.loop import Worker
 from adapters.worker.rehearsal import rehearse
+from adapters.worker.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
 
-def load(job: Job) -> tuple[Session, Ready]:
-    """Load the job's model and rehearse it; raises LoadFailed."""
+def load(job: Job) -> tuple[list[Session], Ready]:
+    """Load the job's model, a session for each instance, and rehearse it; raises LoadFailed."""
     module, _, name = job.runtime.partition(":")
     runtime: Runtime = getattr(importlib.import_module(module), name)()
+    instances: int = job.options.get("instances", 1)
     try:
         session = runtime.load(Path(job.path), job.options)
+        sessions = [session, *(_another(session, runtime, job) for _ in range(instances - 1))]
     except LoadFailed:
         raise
     except Exception as error:
         _log.exception("loading failed")
         raise LoadFailed(first_line(error)) from error
-    max_rows = rehearse(session, Path(job.golden) if job.golden else None, job.batching.max_rows)
-    return session, Ready(session.signature, runtime.describe(), max_rows)
+    max_rows = rehearse(session, Path(job.golden) if job.golden else None, job.batching)
+    return sessions, Ready(session.signature, runtime.describe(), max_rows, instances)
+
+
+def _another(session: Session, runtime: Runtime, job: Job) -> Session:
+    return session.share() if isinstance(session, SharedSession) else runtime.load(Path(job.path), job.options)
+
+
+def _serve(job: Job, sessions: list[Session], max_rows: int, listener: socket.socket) -> None:
+    batching = job.batching
+    limit = None
+    if batching.latency_target_ms is not None and max_rows > 1:
+        limit = AdaptiveLimit(batching.latency_target_ms, max_rows, batching.allowed_rows)
+    queue = BatchQueue(max_rows, round(batching.max_delay_ms * 1e6))
+    instances = [Instance(each, batching.allowed_rows, limit) for each in sessions]
+    if job.run_limit_s is not None:
+        Watchdog(instances, job.run_limit_s).start()
+    Worker(instances, queue, listener, sys.stdin.fileno(), limit).run()
 
 
 def _yield_to_the_gateway() -> None:
@@ -58,7 +80,7 @@ def main() -> int:
     os.dup2(2, 1)  # native libraries print to stdout; only the answer may
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     try:
-        session, ready = load(job)
+        sessions, ready = load(job)
     except LoadFailed as error:
         os.write(answer_fd, msgspec.json.encode(Refused(str(error))) + b"\n")
         return 0
@@ -68,7 +90,7 @@ def main() -> int:
         os.write(answer_fd, msgspec.json.encode(ready) + b"\n")
         os.close(answer_fd)
         gc.freeze()  # what loading left is there to stay: no collection need look at it again
-        Worker(session, listener, sys.stdin.fileno(), ready.max_rows).run()
+        _serve(job, sessions, ready.max_rows, listener)
     return 0
 
 

@@ -68,6 +68,16 @@ async def test_how_a_child_ended_is_said_with_its_last_words(start: Start, code:
     assert await (await start(code)).wait() == says
 
 
+async def test_a_child_has_the_descriptors_that_it_is_given_and_no_others(start: Start) -> None:
+    ours, theirs = socket.socketpair()
+    other = socket.socket()
+    with ours, theirs, other:
+        code = f"import os; os.write({theirs.fileno()}, b'here'); os.fstat({other.fileno()})"
+        child = await start(code, pass_fds=(theirs.fileno(),))
+        assert "Bad file descriptor" in await child.wait()
+        assert ours.recv(9) == b"here"
+
+
 async def test_a_line_without_end_neither_blocks_the_child_nor_fills_the_memory(start: Start) -> None:
     code = "import sys\nfor _ in range(9): sys.stderr.write('x' * 2**20)\nsys.stderr.write('\\nthe end\\n')"
     child = await start(code)

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from adapters import errors, wire
 from adapters.executions import Execution
 from adapters.tensors import DataType, Tensor
-from adapters.wire import BrokenFrame, Frame, FrameReader, Kind
+from adapters.wire import BrokenFrame, Frame, FrameReader, Kind, bare_frame
 from tests.strategies import same, tensors
 
 IDS = NS = st.integers(0, 2**64 - 1)
@@ -77,7 +77,11 @@ def test_a_request_says_when_it_was_sent_and_nothing_of_what_it_cost(
 
 @pytest.mark.parametrize(
     "frame",
-    [wire.cancel_frame(1), wire.error_frame(1, errors.InferenceFailed("no")), encode(Kind.RESULT, 1, {})],
+    [
+        bare_frame(Kind.CANCEL, 1),
+        wire.error_frame(1, errors.InferenceFailed("no")),
+        encode(Kind.RESULT, 1, {}),
+    ],
     ids=["cancel", "error", "result that nobody stamped"],
 )
 def test_a_frame_that_has_nothing_to_say_of_times_has_zeros_there(frame: bytes) -> None:
@@ -87,13 +91,13 @@ def test_a_frame_that_has_nothing_to_say_of_times_has_zeros_there(frame: bytes) 
 
 
 def test_a_stream_that_comes_byte_by_byte_gives_each_frame_with_its_last_byte() -> None:
-    stream = wire.cancel_frame(1) + encode(Kind.INFER, 2, {"x": np.arange(3)}) + wire.cancel_frame(3)
+    stream = bare_frame(Kind.CANCEL, 1) + encode(Kind.INFER, 2, {"x": np.arange(3)}) + bare_frame(Kind.CANCEL, 3)
     reader, ends = FrameReader(), {}
     for position in range(len(stream)):
         for frame in reader.feed(stream[position : position + 1]):
             ends[frame.id] = position + 1
     assert list(ends) == [1, 2, 3]
-    assert (ends[1], ends[3]) == (len(wire.cancel_frame(1)), len(stream))
+    assert (ends[1], ends[3]) == (len(bare_frame(Kind.CANCEL, 1)), len(stream))
 
 
 @given(tensors([each for each in DataType if each is not DataType.BYTES]), st.text(max_size=9))
@@ -204,7 +208,7 @@ def test_a_reader_goes_on_after_each_kind_of_frame() -> None:
     reader = FrameReader()
     frames: list[Frame] = []
     for number in range(3):
-        frames += reader.feed(encode(Kind.RESULT, number, {}) + wire.cancel_frame(number)[:10])
-        frames += reader.feed(wire.cancel_frame(number)[10:])
+        frames += reader.feed(encode(Kind.RESULT, number, {}) + bare_frame(Kind.CANCEL, number)[:10])
+        frames += reader.feed(bare_frame(Kind.CANCEL, number)[10:])
     expected = [(kind, number) for number in range(3) for kind in (Kind.RESULT, Kind.CANCEL)]
     assert [(frame.kind, frame.id) for frame in frames] == expected

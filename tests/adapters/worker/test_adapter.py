@@ -198,7 +198,7 @@ def test_a_runtime_that_is_not_installed_is_said_with_how_to_install_it(
 
 async def test_the_owner_s_options_and_limit_reach_the_worker(workers: Workers, tmp_path: Path) -> None:
     endpoint = await workers.adapter(GATED).load(artifact(tmp_path / "gate", 5))
-    assert endpoint.remote == {"max_rows": "5"}
+    assert endpoint.remote == {"max_rows": "5", "instances": "1"}
     with pytest.raises(LoadFailed, match="execution_providers: TurboProvider not in this onnxruntime, which has"):
         await workers.adapter(ONNX_RUNTIME).load(
             artifact(save_doubling(tmp_path / "model.onnx"), execution_providers=["TurboProvider"])

@@ -42,7 +42,7 @@ async def test_an_echo_answers_every_datatype_and_shape_as_it_came(workers: Work
 
 async def test_many_callers_at_once_get_each_its_own_rows(workers: Workers, tmp_path: Path) -> None:
     endpoint = await workers.adapter(ONNX_RUNTIME).load(artifact(save_doubling(tmp_path / "model.onnx")))
-    assert endpoint.remote == {"max_rows": "32"}
+    assert endpoint.remote["max_rows"] == "32"
     clients = [await workers.connect(endpoint) for _ in range(3)]
     random = np.random.default_rng(1)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adapters.base import Artifact, Batching, Endpoint
+from adapters.base import ROUTINE, Artifact, Batching, Endpoint, Urgency
 from adapters.tensors import Tensor
 from adapters.worker.adapter import LocalRuntime, WorkerAdapter
 from adapters.worker.client import WorkerClient
 from tests.waiting import turns, until
 
 GATED = LocalRuntime("gated", "tests.adapters.worker.sessions:GatedRuntime", (), "")
+MEETING = LocalRuntime("meeting", "tests.adapters.worker.sessions:MeetingRuntime", (), "")
+LONELY = LocalRuntime("lonely", "tests.adapters.worker.sessions:LonelyRuntime", (), "")
 
 
 def artifact(path: Path, max_rows: int | None = None, **options: Any) -> Artifact:
@@ -64,10 +67,13 @@ class Gated:
         self.pid: int = endpoint.pid or 0
 
     @classmethod
-    async def load(cls, workers: Workers, gate: Path, max_rows: int) -> Gated:
-        """Load it; its warm-up run passes, the gate comes after."""
+    async def load(
+        cls, workers: Workers, gate: Path, max_rows: int, *, timeout_ms: int | None = None, **batching: Any
+    ) -> Gated:
+        """Load it; its warm-up run passes, the gate comes after. `batching` are those of Batching."""
         adapter = workers.adapter(GATED)
-        endpoint = await adapter.load(artifact(gate, max_rows))
+        wanted = replace(artifact(gate), batching=Batching(max_rows, **batching), timeout_ms=timeout_ms)
+        endpoint = await adapter.load(wanted)
         os.mkfifo(gate)
         return cls(workers, gate, adapter, endpoint)
 
@@ -75,9 +81,11 @@ class Gated:
         """A connection to it."""
         return await self.workers.connect(self.endpoint)
 
-    async def begin(self, client: WorkerClient, *values: float) -> asyncio.Task[dict[str, Tensor]]:
+    async def begin(
+        self, client: WorkerClient, *values: float, urgency: Urgency = ROUTINE
+    ) -> asyncio.Task[dict[str, Tensor]]:
         """A request whose bytes are on their way to the worker."""
-        task = asyncio.create_task(client.infer({"x": np.array(values, np.float32)}))
+        task = asyncio.create_task(client.infer({"x": np.array(values, np.float32)}, urgency))
         await turns()
         return task
 

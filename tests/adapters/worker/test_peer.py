@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from adapters import wire
-from adapters.worker.loop import Peer
+from adapters.worker.peer import Peer
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def ends() -> Iterator[tuple[Peer, socket.socket]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     theirs.setblocking(False)
     with ours, theirs:
-        yield Peer(ours), theirs
+        yield Peer(ours, select.poll()), theirs
 
 
 def read(theirs: socket.socket, most: int = 2**30) -> bytes:
