@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import orjson
+import pytest
 
 from adapters.connect import connect
+from adapters.errors import BackendDied, DeadlineExceeded, InferenceFailed
 from adapters.executions import Execution, Executions
+from gateway.errors import Overloaded
+from gateway.protocols.model_statistics import describe_statistics
 from gateway.registry import Registry
-from gateway.statistics import Duration, Statistics, StatisticsSnapshot
+from gateway.statistics import (
+    Duration,
+    InferenceStatistics,
+    Load,
+    StageStatistics,
+    Statistics,
+    StatisticsSnapshot,
+    merged,
+)
 from gateway.types import Deployment, ModelTable, Serving, Standing, State, Target
 from tests.adapters.worker.workers import GATED, Workers, artifact
 from tests.gateway.fakes import HeldServable
@@ -117,16 +133,18 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert snapshot.batch_stats[0].compute_infer == Duration(1, 5)
 
 
-def test_a_snapshot_is_json_with_the_names_of_the_statistics_extension() -> None:
+def test_the_names_are_those_of_the_statistics_extension() -> None:
     statistics = following(HeldServable())
     statistics.succeeded(2, 5)
-    told = orjson.loads(orjson.dumps(statistics.snapshot()))
-    last_inference = told.pop("last_inference")
-    assert last_inference > 1_600_000_000_000
+    [told] = describe_statistics({ONE: statistics.snapshot()}, None)["model_stats"]
+    told = orjson.loads(orjson.dumps(told))
+    assert told.pop("last_inference") > 1_600_000_000_000
     once, nothing = {"count": 1, "ns": 5}, {"count": 1, "ns": 0}
     compute = {"compute_input": nothing, "compute_infer": once, "compute_output": nothing}
     never = {"count": 0, "ns": 0}
     assert told == {
+        "name": "m",
+        "version": "1",
         "inference_count": 2,
         "execution_count": 1,
         "inference_stats": {
@@ -139,6 +157,110 @@ def test_a_snapshot_is_json_with_the_names_of_the_statistics_extension() -> None
         },
         "batch_stats": [{"batch_size": 2, **compute}],
     }
+
+
+def test_a_kept_answer_is_a_hit_and_an_answer_and_no_execution() -> None:
+    statistics = following(HeldServable())
+    statistics.missed(3)
+    statistics.succeeded(2, 100)
+    statistics.hit(7)
+    statistics.succeeded(2, 8)
+    statistics.joined()
+    statistics.succeeded(2, 60)
+    statistics.succeeded(2, 100)
+    snapshot = statistics.snapshot()
+    stats = snapshot.inference_stats
+    assert (stats.cache_hit, stats.cache_miss, snapshot.joined) == (Duration(1, 7), Duration(1, 3), 1)
+    assert (stats.success.count, snapshot.inference_count, snapshot.execution_count) == (4, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (Overloaded("full", 1), "refused"),
+        (DeadlineExceeded("late"), "expired"),
+        (TimeoutError(), "expired"),
+        (asyncio.CancelledError(), "left"),
+        (InferenceFailed("no"), "InferenceFailed"),
+        (BackendDied("gone"), "BackendDied"),
+        (RuntimeError("what a caller may have chosen"), "internal"),
+        (None, "internal"),
+    ],
+)
+def test_what_was_not_answered_is_counted_by_what_became_of_it(error: BaseException | None, end: str) -> None:
+    statistics = following(HeldServable())
+    statistics.failed(5, error)
+    statistics.failed(5, error)
+    assert statistics.snapshot().ends == {end: 2}
+
+
+def test_each_stage_has_its_distribution_queues_by_call_and_the_others_by_batch() -> None:
+    servable = TellingServable()
+    statistics = following(servable)
+    for number in range(3):
+        servable.executions.add(Execution(1000 * (number + 1), 20, 100_000, 500, 3, number == 0), answered=number < 2)
+    statistics.succeeded(1, 200_000)
+    stages = statistics.snapshot().stages
+    assert [(each.count, each.total) for each in (stages.queue, stages.input, stages.run, stages.output)] == [
+        (2, 3000), (1, 20), (1, 100_000), (1, 500),
+    ]  # fmt: skip
+    assert stages.request.count == 1
+    assert stages.request.quantile(0.5) == pytest.approx(200_000, rel=0.07)
+
+
+def test_the_load_is_that_of_all_that_is_watched_and_still_there() -> None:
+    class Holder:
+        load = Load(1, 2, 3)
+
+    statistics = Statistics()
+    one, other = Holder(), Holder()
+    for each in (one, other, one):
+        statistics.watch(each)
+    assert statistics.snapshot().load == Load(2, 4, 6)
+    del other, each
+    gc.collect()
+    assert statistics.snapshot().load == Load(1, 2, 3)
+
+
+def busy(seed: int) -> StatisticsSnapshot:
+    """Statistics with something in every field."""
+    dice = random.Random(seed)
+    servable = TellingServable()
+    statistics = following(servable)
+    for _ in range(50):
+        servable.executions.add(Execution(*(dice.randrange(1, 10**7) for _ in range(4)), dice.randrange(1, 9), True))
+        statistics.succeeded(dice.randrange(1, 9), dice.randrange(1, 10**8))
+        statistics.failed(dice.randrange(1, 10**8), dice.choice([Overloaded("", 1), InferenceFailed("")]))
+        statistics.hit(dice.randrange(1, 1000))
+        statistics.missed(dice.randrange(1, 1000))
+        statistics.joined()
+    return replace(statistics.snapshot(), load=Load(1, 2, 3))
+
+
+def test_snapshots_cross_process_borders() -> None:
+    snapshot = busy(1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=StatisticsSnapshot) == snapshot
+
+
+def test_snapshots_of_several_frontends_add_up_in_every_field() -> None:
+    one, other = busy(1), busy(2)
+    both = merged([one, other])
+    assert merged([]) == StatisticsSnapshot()
+    assert merged([one]) == one
+    assert merged([other, one]) == both
+    for field in ("inference_count", "execution_count", "joined"):
+        assert getattr(both, field) == getattr(one, field) + getattr(other, field) > getattr(one, field)
+    assert both.last_inference == max(one.last_inference, other.last_inference)
+    for name in InferenceStatistics.__dataclass_fields__:
+        mine, theirs = getattr(one.inference_stats, name), getattr(other.inference_stats, name)
+        assert getattr(both.inference_stats, name) == Duration(mine.count + theirs.count, mine.ns + theirs.ns)
+    assert [each.batch_size for each in both.batch_stats] == [*range(1, 9)]
+    assert sum(each.compute_infer.ns for each in both.batch_stats) == both.stages.run.total
+    for name in StageStatistics.__dataclass_fields__:
+        mine, theirs = getattr(one.stages, name), getattr(other.stages, name)
+        assert getattr(both.stages, name).count == mine.count + theirs.count > mine.count
+    assert both.ends == {end: one.ends[end] + other.ends[end] for end in ("refused", "InferenceFailed")}
+    assert both.load == Load(2, 4, 6)
 
 
 async def test_statistics_survive_a_reload_and_a_death_and_go_with_the_files(tmp_path: Path) -> None:
