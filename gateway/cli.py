@@ -62,6 +62,9 @@ def serve(
     allow_code: Annotated[
         bool | None, typer.Option("--allow-code", help="Serve .mar archives, which bring Python code of their own")
     ] = None,
+    frontends: Annotated[
+        int | None, typer.Option(help="Processes that answer requests; Linux shares out the connections [default: 1]")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info]")] = None,
 ) -> None:
     """Serve a repository until SIGTERM or Ctrl-C; changes in the folder are taken up while serving.
@@ -83,6 +86,7 @@ def serve(
             control_host=control_host,
             control_port=control_port,
             allow_code=allow_code,
+            frontends=frontends,
             log_level=log_level,
         )
     except ConfigError as error:
@@ -90,7 +94,7 @@ def serve(
     try:
         serve_forever(settings, _err)
     except Exception as error:
-        from gateway.app import PortTaken
+        from gateway.ports import PortTaken
 
         if isinstance(error, PortTaken | NotADirectoryError):
             _fail(str(error))
@@ -119,6 +123,8 @@ def status(
             _out.print("[yellow]problem[/yellow] " + _plain(problem), highlight=False)
         state = "ready" if answer["ready"] else "starting"
         _out.print(f"gateway: {state}, RSS {tables.size(answer['gateway_rss_bytes'])}")
+        for each in tables.frontends(answer):
+            _out.print(each)
     if any(each["state"] == "FAILED" for each in answer["deployments"]):
         raise typer.Exit(2)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 from gateway.errors import NotAllowed
+from gateway.modelcontrol import ModelControl
 from gateway.protocols.model_repository import IndexEntry
+from gateway.statistics import StatisticsSnapshot
+from gateway.types import Deployment
 
 
 class ModelAccess(Protocol):
-    """Models that can be listed, loaded and unloaded by name."""
+    """Models that can be listed, loaded and unloaded by name, whichever process knows of them."""
 
     async def load(self, model: str, version: int | None = None, overrides: Mapping[str, object] | None = None) -> None:
         """See ModelControl.load."""
@@ -20,9 +23,31 @@ class ModelAccess(Protocol):
         """See ModelControl.unload."""
         ...
 
-    def index(self, ready_only: bool = False) -> list[IndexEntry]:
+    async def index(self, ready_only: bool = False) -> list[IndexEntry]:
         """See ModelControl.index."""
         ...
+
+    async def statistics(self) -> Mapping[Deployment, StatisticsSnapshot]:
+        """What each deployment has done since it was first published, on all frontends."""
+        ...
+
+
+class FullAccess:
+    """A ModelAccess beside the control plane, which allows everything."""
+
+    def __init__(
+        self,
+        models: ModelControl,
+        statistics: Callable[[], Coroutine[Any, Any, Mapping[Deployment, StatisticsSnapshot]]],
+    ) -> None:
+        self.load = models.load
+        self.unload = models.unload
+        self.statistics = statistics
+        self._models = models
+
+    async def index(self, ready_only: bool = False) -> list[IndexEntry]:
+        """See ModelControl.index."""
+        return self._models.index(ready_only)
 
 
 class LookOnly:
@@ -30,6 +55,7 @@ class LookOnly:
 
     def __init__(self, access: ModelAccess) -> None:
         self.index = access.index
+        self.statistics = access.statistics
 
     async def load(self, model: str, version: int | None = None, overrides: Mapping[str, object] | None = None) -> None:
         """Raises NotAllowed."""

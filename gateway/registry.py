@@ -12,10 +12,14 @@ from typing import TypeAlias
 
 from adapters.base import Endpoint, Servable
 from gateway.admission import ConcurrencyLimit
+from gateway.answers import Answers, kept_answers, with_answers
+from gateway.batcher import batched
 from gateway.errors import VersionNotReady
+from gateway.kept_answers import KeptAnswers
 from gateway.routing import choose
+from gateway.shown import Shown
 from gateway.statistics import Statistics, StatisticsSnapshot
-from gateway.types import Deployment, ModelTable, Serving, State, Target
+from gateway.types import Deployment, ModelTable, Serving, Target
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +37,7 @@ class Lease(AbstractContextManager["Lease"]):
     deployment: Deployment
     endpoint: Endpoint
     serving: Serving
-    servable: ConcurrencyLimit
+    servable: ConcurrencyLimit | Answers
     statistics: Statistics
     _users: int = 0
     _retired: bool = False
@@ -63,32 +67,39 @@ class Registry:
     def __init__(self, connect: Connect, drain_timeout_s: float) -> None:
         self._connect = connect
         self._drain_timeout_s = drain_timeout_s
-        self._tables: Mapping[str, ModelTable] = {}
+        self._shown = Shown()
         self._leases: dict[Deployment, Lease] = {}
         self._replaced: list[Lease] = []
         self._routes: dict[Target, Deployment] = {}
         self._statistics: dict[Deployment, Statistics] = {}
-        self._ready = asyncio.Event()
-        self._stopping = False
-        self.at_startup: frozenset[Deployment] = frozenset()
+        self._kept: dict[Deployment, KeptAnswers] = {}
 
     @property
     def tables(self) -> Mapping[str, ModelTable]:
         """The models as routing sees them."""
-        return self._tables
+        return self._shown.tables
+
+    @property
+    def at_startup(self) -> frozenset[Deployment]:
+        """What was ready once all that was there at the start had been loaded or had failed."""
+        return self._shown.at_startup
 
     @property
     def ready(self) -> bool:
         """Whether all that was there at the start has been loaded or has failed; no later load changes that."""
-        return self._ready.is_set() and not self._stopping
+        return self._shown.ready
 
     async def wait_ready(self) -> None:
         """Wait until `ready`."""
-        await self._ready.wait()
+        await self._shown.wait_settled()
+
+    def settle(self) -> None:
+        """Be ready: this frontend came when all that was there at the start had been taken care of."""
+        self._shown.settle()
 
     def stop(self) -> None:
         """Say from now on that this frontend is not ready, so that nobody sends it more."""
-        self._stopping = True
+        self._shown.stop()
 
     def lease(self, target: Target) -> Lease:
         """The deployment that answers a target, to be entered before it is used.
@@ -100,7 +111,7 @@ class Registry:
         deployment = self._routes.get(target)
         if deployment is None:
             # Only what was found is remembered: targets are the callers', and there is no end to wrong ones.
-            deployment = self._routes[target] = choose(target, self._tables)
+            deployment = self._routes[target] = choose(target, self._shown.tables)
         lease = self._leases.get(deployment)
         if lease is None:
             raise VersionNotReady(f"{deployment} is being withdrawn")
@@ -108,17 +119,14 @@ class Registry:
 
     def show(self, tables: Mapping[str, ModelTable]) -> None:
         """Replace the tables. What they call READY has been published before."""
-        self._tables = tables
+        self._shown.show(tables)
         self._routes.clear()
-        standings = {each: standing for table in tables.values() for each, standing in table.standings.items()}
-        if not any(standing.state in (State.FOUND, State.LOADING) for standing in standings.values()):
-            if not self._ready.is_set():
-                self.at_startup = frozenset(
-                    each for each, standing in standings.items() if standing.state is State.READY
-                )
-            self._ready.set()
-        for gone in self._statistics.keys() - standings.keys() - self._leases.keys():
+        for gone in self._statistics.keys() - self._shown.deployments() - self._leases.keys():
             del self._statistics[gone]
+            self._kept.pop(gone, None)
+
+    async def shown(self) -> None:
+        """See lifecycle.Frontend: here, requests go by a table as soon as it is shown."""
 
     def statistics(self) -> dict[Deployment, StatisticsSnapshot]:
         """What each deployment has done since it was first published, restarts and reloads included."""
@@ -132,14 +140,18 @@ class Registry:
         Raises:
             BackendUnavailable: the endpoint cannot be reached; what was published before stays.
         """
-        servable = await self._connect(endpoint)
+        client = await self._connect(endpoint)
+        servable = batched(client, endpoint, serving.batching)
         limits = serving.limits
-        limited = ConcurrencyLimit(servable, limits.max_in_flight, limits.max_queue)
+        limited = ConcurrencyLimit(servable, limits.max_in_flight, limits.max_queue, direct=client)
         if replaced := self._leases.get(deployment):
             self._replaced.append(replaced)
         statistics = self._statistics.setdefault(deployment, Statistics())
         statistics.follow(servable)
-        self._leases[deployment] = Lease(deployment, endpoint, serving, limited, statistics)
+        statistics.watch(limited)
+        kept = self._kept[deployment] = kept_answers(endpoint, serving, self._kept.get(deployment))
+        answering = with_answers(limited, serving, kept, statistics)
+        self._leases[deployment] = Lease(deployment, endpoint, serving, answering, statistics)
 
     async def withdraw(self, deployment: Deployment, endpoint: Endpoint) -> None:
         """Send nothing more to an endpoint, wait for its last answer (for the drain time at most), and let it go.

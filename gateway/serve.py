@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 
@@ -11,6 +10,7 @@ import uvloop
 from rich.console import Console
 
 from gateway.app import Gateway
+from gateway.collecting import collect_rarely
 from gateway.config import Settings
 from gateway.lifecycle import Record
 from gateway.logs import configure
@@ -18,9 +18,6 @@ from gateway.terminal.progress import LoadingTable
 from gateway.types import State
 
 _log = logging.getLogger(__name__)
-
-_COLLECT_AFTER = 10_000
-"""New objects between two collections; requests leave next to no cycles behind."""
 
 
 def serve_forever(settings: Settings, console: Console) -> None:
@@ -71,12 +68,8 @@ async def _announce(
     gateway: Gateway, console: Console, table: LoadingTable | None, settings: Settings, started_s: float
 ) -> None:
     """Wait for the first loads, and say what is there and what to do next."""
-    await gateway.registry.wait_ready()
-    # What was imported and built so far stays: collections need not look at it again, and they are what makes the
-    # slowest requests slow.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    await gateway.frontends.wait_ready()
+    collect_rarely()
     if table is not None:
         table.finish()
         logging.getLogger().setLevel(settings.log_level.upper())
