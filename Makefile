@@ -17,7 +17,11 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint cons
 CLIENTS := .clients
 CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.installed,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers proof-json proof-memory proof-openapi protos train pin clean
+# Other people's servers, for the benchmark: likewise, pinned in loadtests/bench/requirements/.
+PEERS := .peers
+PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
+
+.PHONY: help run test clients check format load bench bench-peers proof-json proof-memory proof-overload proof-openapi protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,18 +47,19 @@ format: $(VENV)/.installed-dev ## Put the code into its form
 load: $(VENV)/.installed-dev ## Send digits to every backend of a running gateway and compare them (ARGS="--help")
 	$(BIN)/python -m loadtests.compare_backends $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="image", "backends", "--help")
+bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="cnn", "resnet", "image", "backends", "--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-# The onnxruntime that Torii has: it is servers that are compared.
-bench-peers: $(CLIENTS)/kserve/.installed ## Install what `make bench` compares with beyond FastAPI: KServe's server
-	$(BIN)/uv pip install --quiet --python $(CLIENTS)/kserve/bin/python $$(grep '^onnxruntime==' constraints.txt)
+bench-peers: $(PEER_STAMPS) ## Install what `make bench` compares with: Triton, MLServer, KServe, LitServe, BentoML
 
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed
 
 proof-memory: $(VENV)/.installed-dev ## 50 cycles of load and unload: the gateway must not grow
 	$(BIN)/python -m tests.proofs.memory
+
+proof-overload: $(VENV)/.installed-dev ## Twice the load that a model can carry: answers in time stay at 95 % of their peak
+	$(BIN)/python -m tests.proofs.overload
 
 proof-openapi: $(VENV)/.installed-dev clients ## schemathesis: thousands of requests, good and bad, and no 500 among the answers
 	$(BIN)/python -m tests.proofs.openapi
@@ -74,7 +79,7 @@ pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays 
 	@mv constraints.new constraints.txt && rm constraints.kept
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) $(CLIENTS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -106,3 +111,10 @@ $(CLIENTS)/newman/.installed: tests/clients/requirements/newman.txt
 	@echo "Installing the client newman"
 	@{ npm install --silent --no-audit --no-fund --no-package-lock --prefix $(@D) $$(cat $<) \
 	  && touch $@; } || echo "newman could not be installed (it needs npm): the tests that use it will be skipped"
+
+# The onnxruntime that Torii has: it is servers that are compared.
+$(PEERS)/%/.installed: loadtests/bench/requirements/%.txt constraints.txt | $(VENV)/.uv
+	@echo "Installing the server $*"
+	@{ $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D) \
+	  && $(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $< $$(grep '^onnxruntime==' constraints.txt) \
+	  && touch $@; } || echo "$* could not be installed: the benchmark will leave it out"

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from adapters.base import BACKENDS, Batching
@@ -111,9 +121,19 @@ class Settings(BaseSettings):
         False, description="take load and unload on the inference ports as well, not only on the control port"
     )
     model_upload: bool = Field(False, description="take models and settings that come with a load by name")
+    frontends: int = Field(
+        1, ge=1, le=64, description="processes that answer requests on the inference ports; more than 1 on Linux only"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     tfserving: TfServingSettings = Field(default_factory=TfServingSettings)
     torchserve: TorchServeSettings = Field(default_factory=TorchServeSettings)
+
+    @field_validator("frontends")
+    @classmethod
+    def _shares_ports(cls, frontends: int) -> int:
+        if frontends > 1 and sys.platform != "linux":
+            raise ValueError("expected 1 here: only Linux shares out a port's connections among processes")
+        return frontends
 
     @classmethod
     def settings_customise_sources(

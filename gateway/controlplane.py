@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from pathlib import Path
 from typing import Any
 
-from adapters.base import Adapter, Endpoint
+from adapters.base import Adapter, Batching, Endpoint
 from adapters.errors import BackendUnavailable
 from gateway.directives import Directive, overlaid
 from gateway.lifecycle import Frontend, Lifecycle, Record
@@ -37,7 +37,7 @@ class ControlPlane:
         *,
         poll_s: float,
         load_timeout_s: float,
-        warm_up: Callable[[Endpoint, Path | None], Awaitable[None]],
+        warm_up: Callable[[Endpoint, Path | None, Batching], Awaitable[Endpoint]],
         on_change: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self.root = root
@@ -110,7 +110,7 @@ class ControlPlane:
     async def changing(self) -> AsyncIterator[None]:
         """The time for a change by name, between two looks at the repository.
 
-        Nothing else is begun meanwhile, and at the end the change is shown to whoever answers requests.
+        Nothing else is begun meanwhile, and at the end requests go by the change.
 
         Raises:
             BackendUnavailable: the repository cannot be read.
@@ -119,6 +119,7 @@ class ControlPlane:
             await self._look_for_caller()
             yield
             await self._look_for_caller()
+            await self._frontend.shown()
 
     async def _look_for_caller(self) -> None:
         try:
@@ -175,9 +176,10 @@ class ControlPlane:
         self._shown = asyncio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something holds of what is shown, or the gateway stops."""
+        """Wait until something holds, and requests go by it; or until the gateway stops."""
         while not condition() and not self._stopping:
             await self._shown.wait()
+        await self._frontend.shown()
 
     def directive(self, model: str) -> Directive:
         """What was asked of a model by name."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from adapters.base import Servable, Urgency
 from adapters.errors import DeadlineExceeded
 from gateway.deadline import Deadline, Deadlines
+from gateway.errors import Overloaded
 from gateway.registry import Lease, Registry
 from gateway.types import InferRequest, InferResponse, Target
 
@@ -42,10 +43,10 @@ class DataPlane:
                 with Deadline(self._deadlines, timeout_s):
                     outputs = await lease.servable.infer(request.inputs, urgency)
             except TimeoutError as error:
-                lease.statistics.failed(monotonic_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns, error)
                 raise _late(lease, timeout_s) from error
-            except BaseException:
-                lease.statistics.failed(monotonic_ns() - began_ns)
+            except BaseException as error:
+                lease.statistics.failed(monotonic_ns() - began_ns, error)
                 raise
             lease.statistics.succeeded(signature.rows(request.inputs), monotonic_ns() - began_ns)
             if request.outputs is not None:
@@ -63,17 +64,31 @@ class DataPlane:
         with lease:
             began_ns = monotonic_ns()
             timeout_s = _timeout_s(lease, timeout_ms)
+            urgency = Urgency(began_ns + int(timeout_s * 1e9))
             try:
                 with Deadline(self._deadlines, timeout_s):
-                    result = await lease.servable.let_through(act)
+                    result = await lease.servable.let_through(act, urgency)
             except TimeoutError as error:
-                lease.statistics.failed(monotonic_ns() - began_ns)
+                lease.statistics.failed(monotonic_ns() - began_ns, error)
                 raise _late(lease, timeout_s) from error
-            except BaseException:
-                lease.statistics.failed(monotonic_ns() - began_ns)
+            except BaseException as error:
+                lease.statistics.failed(monotonic_ns() - began_ns, error)
                 raise
             lease.statistics.succeeded(1, monotonic_ns() - began_ns)
             return result
+
+    def admit(self, target: Target) -> None:
+        """Refuse a request before its body is read, where its deployment would refuse even the most pressing one.
+
+        Raises:
+            ServingError: as `infer` does.
+        """
+        lease = self._registry.lease(target)
+        try:
+            lease.servable.check(priority=1)
+        except Overloaded as error:
+            lease.statistics.failed(0, error)
+            raise
 
     def resolve(self, target: Target) -> Lease:
         """The deployment that would answer a target now, for its metadata; raises as `infer` does."""

@@ -1,5 +1,7 @@
 """What can go wrong in the gateway itself, besides what adapters.errors names."""
 
+from math import ceil
+
 from adapters.errors import ServingError
 
 
@@ -17,6 +19,11 @@ class Overloaded(ServingError):
     def __init__(self, text: str, retry_after_s: float) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds after which to come again, as protocols tell them: at least 1."""
+        return max(1, ceil(self.retry_after_s))
 
 
 class RequestTooLarge(ServingError):

@@ -7,11 +7,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapters.base import RUNTIMES_OWN, Adapter, Endpoint
+from adapters.base import RUNTIMES_OWN, Adapter, Batching, Endpoint
 from adapters.errors import BackendDied, BackendUnavailable, LoadFailed
 from gateway.plans import Plan
 from gateway.types import Deployment, ModelTable, Serving, Standing, State
@@ -27,6 +27,10 @@ class Frontend(Protocol):
 
     def show(self, tables: Mapping[str, ModelTable]) -> None:
         """Replace the table of models."""
+        ...
+
+    async def shown(self) -> None:
+        """Return once requests go by the table that was shown last."""
         ...
 
     async def publish(self, deployment: Deployment, endpoint: Endpoint, serving: Serving) -> None:
@@ -60,6 +64,7 @@ class Record:
     refused: tuple[Fingerprint, str] | None = None
     retry_at_s: float | None = None
     failures: int = 0
+    deaths: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     task: asyncio.Task[None] | None = None
 
@@ -88,7 +93,7 @@ class Lifecycle:
         frontend: Frontend,
         *,
         load_timeout_s: float,
-        warm_up: Callable[[Endpoint, Path | None], Awaitable[None]],
+        warm_up: Callable[[Endpoint, Path | None, Batching], Awaitable[Endpoint]],
         on_change: Callable[[Record], None],
         show: Callable[[], None],
         wake: Callable[[], None],
@@ -203,12 +208,15 @@ class Lifecycle:
             except OSError as error:  # no descriptor or process left to be had: no fault of the artifact's
                 raise BackendUnavailable(f"it could not be started: {error}") from error
         try:
-            await self._warm_up(endpoint, plan.golden)
-            await self._frontend.publish(plan.deployment, endpoint, plan.serving(digest))
+            serving = plan.serving(digest)
+            warm = await self._warm_up(endpoint, plan.golden, serving.batching)
+            if record.pending is endpoint:  # it has not died meanwhile
+                record.pending = warm
+            await self._frontend.publish(plan.deployment, warm, serving)
         except BaseException:
             await adapter.unload(endpoint)
             raise
-        return endpoint
+        return warm
 
     async def _release(self, deployment: Deployment, endpoint: Endpoint, folder: Path) -> None:
         await self._frontend.withdraw(deployment, endpoint)
@@ -248,6 +256,7 @@ class Lifecycle:
         asyncio.get_running_loop().call_later(delay_s, self._wake)
 
     def _died(self, record: Record, reason: str) -> None:
+        record.deaths += 1
         delay_s = record.restarts.died(time.monotonic())
         if delay_s is None:
             record.retry_at_s = None
@@ -261,11 +270,12 @@ class Lifecycle:
     def on_death(self, endpoint: Endpoint, reason: str) -> None:
         """Told by an adapter that an endpoint ended by itself."""
         for record in self.records.values():
-            if record.pending == endpoint:
+            if _is_of(record.pending, endpoint):
                 record.pending = None
-            if record.endpoint == endpoint and record.state is not State.DRAINING:
+            served = record.endpoint
+            if served is not None and _is_of(served, endpoint) and record.state is not State.DRAINING:
                 record.endpoint = None
-                self.in_background(self._release(record.deployment, endpoint, record.folder))
+                self.in_background(self._release(record.deployment, served, record.folder))
                 if not record.busy and self._is_bystander(record):
                     self._retry(record, reason, Restarts.FIRST_DELAY_S)
                 elif not record.busy:
@@ -301,3 +311,10 @@ class Lifecycle:
             self._change(record, State.DRAINING)
             await self._frontend.withdraw(record.deployment, record.endpoint)
             self._change(record, State.UNLOADED)
+
+
+def _is_of(served: Endpoint | None, made: Endpoint) -> bool:
+    """Whether an endpoint is what an adapter made; the warm-up may have added to `remote`."""
+    if served is None or not made.remote.items() <= served.remote.items():
+        return False
+    return replace(served, remote=made.remote) == made

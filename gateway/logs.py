@@ -28,5 +28,10 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    quieten()
+
+
+def quieten() -> None:
+    """Have libraries that tell much say what matters alone."""
     for noisy in ("httpx", "httpcore", "asyncio", "urllib3", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -38,6 +38,9 @@ class Plan:
     def serving(self, digest_hex: str) -> Serving:
         """What frontends are told."""
         config = self.config
+        # A file answers in other ways under other options.
+        options = config.backend.options(self.deployment.backend)
+        digest_hex += f" {options}" if options else ""
         return Serving(config.limits.limits(), config.batching.batching(), config.cache.caching(), digest_hex)
 
     def digest(self) -> str:
@@ -56,6 +59,7 @@ class Plan:
             self.golden.resolve() if self.golden else None,
             self.config.signature.signature() if self.config.signature else None,
             self.config.batching.batching(),
+            self.config.limits.timeout_ms,
         )
 
 

@@ -128,7 +128,7 @@ _AS_IT_COMES = Batching()
 class Serving:
     """All that a frontend has to know of a deployment besides its endpoint: plain data.
 
-    `digest` is of the artifact's files: what they answered before holds while it is the same.
+    `digest` is of the artifact's files, and its backend's options: what it answered before holds while it is the same.
     """
 
     limits: Limits = Limits()

@@ -38,7 +38,7 @@ def build(dataplane: DataPlane, models: ModelAccess, max_body_bytes: int) -> App
             return RedirectResponse("/docs")
         return JSONResponse({"status": "alive", "docs": "/docs"})  # KServe's V1 clients ask here whether it lives
 
-    open_inference_routes.add(app, dataplane)
+    open_inference_routes.add(app, dataplane, models)
     tf_serving_routes.add(app)
     torchserve_routes.add(app)
     _add_errors(app)

@@ -65,7 +65,7 @@ def refusal(dialect: Dialect, error: ServingError) -> Answer:
     status = dialect.status.get(type(error), 500)
     headers = [JSON]
     if isinstance(error, Overloaded):
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        headers.append((b"retry-after", b"%d" % error.retry_after))
     return Answer((dialect.error_body(status, error),), status, tuple(headers))
 
 

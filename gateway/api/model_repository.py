@@ -28,7 +28,7 @@ class ModelRepositoryHttp:
         """See Dialect.answer."""
         match segments(request.path):
             case ("v2", "repository", "index"):
-                return Answer((encode_index(self._models.index(decode_index(request.body))),))
+                return Answer((encode_index(await self._models.index(decode_index(request.body))),))
             case ("v2", "repository", "models", model, "load"):
                 await self._models.load(model, overrides=decode_parameters(request.body))
             case ("v2", "repository", "models", model, "unload"):

@@ -13,6 +13,8 @@ from gateway.types import Target
 
 _PREFIX = b"/v2/models/"
 _SUFFIX = b"/infer"
+_DEAR_BYTES = 1 << 14
+"""A body of more is not decoded for a request that would be refused anyway."""
 
 
 class OpenInferenceHttp:
@@ -30,6 +32,8 @@ class OpenInferenceHttp:
     async def answer(self, request: HttpRequest) -> Answer:
         """See Dialect.answer."""
         target = _target(request.path)
+        if len(request.body) > _DEAR_BYTES:
+            self._dataplane.admit(target)
         head_length = request.headers.get(HEADER)
         if head_length == b"0":
             signature = self._dataplane.resolve(target).endpoint.signature

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from gateway.api import description as doc
 from gateway.dataplane import DataPlane
+from gateway.modelaccess import ModelAccess
 from gateway.protocols.model_metadata import EXTENSIONS, configure_model, describe_model
 from gateway.protocols.model_statistics import describe_statistics
 from gateway.registry import Lease
@@ -19,10 +20,10 @@ _NAME = "torii"
 _NOT_THERE: dict[int | str, dict[str, Any]] = {code: doc.ERRORS[code] for code in (400, 404, 503)}
 
 
-def add(app: FastAPI, dataplane: DataPlane) -> None:
+def add(app: FastAPI, dataplane: DataPlane, models: ModelAccess) -> None:
     """Declare V2's routes; the inference route is only described, its dialect answers it."""
     _add_health(app, dataplane)
-    _add_statistics(app, dataplane)  # before the models: /v2/models/stats is no model's
+    _add_statistics(app, models)  # before the models: /v2/models/stats is no model's
     _add_readiness(app, dataplane)
     _add_metadata(app, dataplane)
     _add_inference(app)
@@ -51,19 +52,19 @@ def _add_health(app: FastAPI, dataplane: DataPlane) -> None:
         return doc.ServerHealth(live=True, ready=registry.ready)
 
 
-def _add_statistics(app: FastAPI, dataplane: DataPlane) -> None:
-    def tell(target: Target | None, name: str = "") -> dict[str, Any]:
-        return describe_statistics(dataplane.registry.statistics(), target, name)
+def _add_statistics(app: FastAPI, models: ModelAccess) -> None:
+    async def tell(target: Target | None, name: str = "") -> dict[str, Any]:
+        return describe_statistics(await models.statistics(), target, name)
 
     @app.get("/v2/models/stats", tags=["models"], response_model=doc.Statistics)
     async def all_statistics() -> dict[str, Any]:
         """What every version has done: requests, rows, executions, and where their time went."""
-        return tell(None)
+        return await tell(None)
 
     @app.get("/v2/models/{model}/stats", tags=["models"], responses=_NOT_THERE, response_model=doc.Statistics)
     async def model_statistics(model: str) -> dict[str, Any]:
         """What a model's versions have done, their backends added up unless one is named."""
-        return tell(Target.parse(model), model)
+        return await tell(Target.parse(model), model)
 
     @app.get(
         "/v2/models/{model}/versions/{version}/stats",
@@ -73,7 +74,7 @@ def _add_statistics(app: FastAPI, dataplane: DataPlane) -> None:
     )
     async def version_statistics(model: str, version: str) -> dict[str, Any]:
         """What one version has done."""
-        return tell(Target.parse(model, version), model)
+        return await tell(Target.parse(model, version), model)
 
 
 def _add_readiness(app: FastAPI, dataplane: DataPlane) -> None:

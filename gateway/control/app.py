@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -10,20 +11,19 @@ from fastapi_offline import FastAPIOffline
 
 from gateway.control.errors import add_errors
 from gateway.control.labels import add_labels
+from gateway.control.metrics import add_metrics
 from gateway.control.repository import add_repository
 from gateway.control.status import Status, status
 from gateway.control.torchserve_management import TorchServeManagement
 from gateway.control.torchserve_models import TorchServeModels
 from gateway.control.torchserve_routes import add_torchserve_management
 from gateway.controlplane import ControlPlane
+from gateway.front import Front
 from gateway.labels import Labels
 from gateway.modelcontrol import ModelControl
-from gateway.registry import Registry
 
 
-def build(
-    control: ControlPlane, registry: Registry, labels: Labels, models: ModelControl, max_body_bytes: int
-) -> FastAPI:
+def build(control: ControlPlane, front: Front, labels: Labels, models: ModelControl, max_body_bytes: int) -> FastAPI:
     """The ASGI app of the control port."""
     app: FastAPI = FastAPIOffline(
         title="Torii control API",
@@ -36,13 +36,14 @@ def build(
         return RedirectResponse("/docs")
 
     @app.get("/v1/status", tags=["status"])
-    def get_status() -> Status:
-        """Every deployment with its state, reason, process and memory; and every mistake in the repository."""
-        return status(control, registry.ready)
+    async def get_status() -> Status:
+        """Every deployment with its state, reason, process and memory; frontends; and mistakes in the repository."""
+        return await asyncio.to_thread(status, control, front.ready, await front.standings())
 
+    add_metrics(app, control, front)
     add_labels(app, labels)
     add_repository(app, models, max_body_bytes)
-    management = TorchServeManagement(control, registry, models, labels)
-    add_torchserve_management(app, TorchServeModels(control, registry), management)
+    management = TorchServeManagement(control, front, models, labels)
+    add_torchserve_management(app, TorchServeModels(control, front), management)
     add_errors(app)
     return app

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import psutil
 from pydantic import BaseModel, Field
 
 from gateway.controlplane import ControlPlane
+from gateway.front import FrontendStanding
 from gateway.lifecycle import Record
 from gateway.types import State
 
@@ -24,6 +28,18 @@ class DeploymentStatus(BaseModel):
     rss_bytes: int | None = Field(description="resident memory of that process; shared by the models in it")
     digest: str = Field(description="SHA-256 over the artifact's files")
     max_rows: int | None = Field(description="rows that it runs at once; 1 is no batching, null is not Torii's choice")
+    instances: int | None = Field(description="batches that it runs at the same time; null is not Torii's choice")
+
+
+class FrontendStatus(BaseModel):
+    """One of those that answer requests."""
+
+    number: int
+    pid: int | None = Field(description="its process; the gateway's own where there is one frontend")
+    rss_bytes: int | None = Field(description="resident memory of that process")
+    state: Literal["serving", "starting"]
+    requests: int = Field(description="requests to models that this process has taken")
+    deaths: int = Field(description="how often it has died and been started again")
 
 
 class BackendStatus(BaseModel):
@@ -39,26 +55,40 @@ class Status(BaseModel):
     ready: bool
     repository: str
     gateway_rss_bytes: int
+    frontends: list[FrontendStatus]
     backends: list[BackendStatus]
     deployments: list[DeploymentStatus]
     problems: list[str] = Field(description="mistakes in the repository, each with its file and key")
 
 
-def status(control: ControlPlane, ready: bool) -> Status:
-    """The state of everything at this moment."""
+def status(control: ControlPlane, ready: bool, frontends: Sequence[FrontendStanding]) -> Status:
+    """The state of everything at this moment. Blocking: /proc."""
     return Status(
         ready=ready,
         repository=str(control.root),
         gateway_rss_bytes=psutil.Process().memory_info().rss,
+        frontends=[_frontend(each) for each in frontends],
         backends=[BackendStatus(backend=name, missing=adapter.missing()) for name, adapter in control.adapters.items()],
         deployments=[_deployment(record) for record in control.records],
         problems=[str(problem) for problem in control.snapshot.all_problems()],
     )
 
 
+def _frontend(standing: FrontendStanding) -> FrontendStatus:
+    return FrontendStatus(
+        number=standing.number,
+        pid=standing.pid,
+        rss_bytes=_rss_bytes(standing.pid) if standing.pid else None,
+        state="serving" if standing.serving else "starting",
+        requests=standing.requests,
+        deaths=standing.deaths,
+    )
+
+
 def _deployment(record: Record) -> DeploymentStatus:
     endpoint = record.endpoint
-    max_rows = endpoint.remote.get("max_rows") if endpoint else None
+    remote = endpoint.remote if endpoint else {}
+    max_rows, instances = remote.get("max_rows"), remote.get("instances")
     return DeploymentStatus(
         deployment=str(record.deployment),
         model=record.deployment.model,
@@ -71,6 +101,7 @@ def _deployment(record: Record) -> DeploymentStatus:
         rss_bytes=_rss_bytes(endpoint.pid) if endpoint and endpoint.pid else None,
         digest=record.digest,
         max_rows=int(max_rows) if max_rows else None,
+        instances=int(instances) if instances else None,
     )
 
 

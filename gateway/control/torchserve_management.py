@@ -11,6 +11,7 @@ from adapters.base import Endpoint, Scalable
 from adapters.errors import InvalidInput
 from gateway.controlplane import ControlPlane
 from gateway.errors import ModelNotFound, VersionNotReady
+from gateway.front import Front, Publication
 from gateway.labels import Labels
 from gateway.modelcontrol import ModelControl
 from gateway.protocols import torchserve_models as words
@@ -22,7 +23,6 @@ from gateway.protocols.torchserve import (
     registered_versions,
     version_not_found,
 )
-from gateway.registry import Lease, Registry
 from gateway.types import ModelTable, State, Target
 
 _log = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ _COMING: Final = (State.FOUND, State.LOADING)
 class TorchServeManagement:
     """What the routes do. A model's version stands for all its backends, unless `@backend` names one."""
 
-    def __init__(self, control: ControlPlane, registry: Registry, models: ModelControl, labels: Labels) -> None:
+    def __init__(self, control: ControlPlane, front: Front, models: ModelControl, labels: Labels) -> None:
         self._control = control
-        self._registry = registry
+        self._front = front
         self._models = models
         self._labels = labels
         self._working: set[asyncio.Task[Any]] = set()
@@ -83,7 +83,7 @@ class TorchServeManagement:
 
     def _check_unregistered(self, model: str, version: int | None) -> None:
         """Raises Refusal where nothing is left to be loaded."""
-        table = self._registry.tables.get(model)
+        table = self._front.tables.get(model)
         if table is None:
             return
         asked = {each: s for each, s in table.standings.items() if version in (None, each.version)}
@@ -97,11 +97,11 @@ class TorchServeManagement:
 
     async def _load(self, model: str, version: int | None, workers: int) -> str:
         await self._models.load(model, version)
-        table = self._registry.tables[model]
+        table = self._front.tables[model]
         number = version or words.default_version(table) or 0
         if workers > 1:
-            lease = self._registry.lease(Target(model, number, None, _BACKEND))
-            await self._scale(lease, workers, workers, wait=True)
+            published = self._front.published(Target(model, number, None, _BACKEND))
+            await self._scale(published, workers, workers, wait=True)
         return words.registered(model, number, workers)
 
     def _quietly(self, work: Coroutine[Any, Any, Any], name: str) -> None:
@@ -138,14 +138,14 @@ class TorchServeManagement:
     async def _scale_once_loaded(self, target: Target, minimum: int, maximum: int, wait: bool = False) -> None:
         await self._control.until(lambda: not self._is_coming(target))
         try:
-            lease = self._registry.lease(target)
+            published = self._front.published(target)
         except VersionNotReady as error:
             number = target.version or words.default_version(self._table(target), target.backend) or 0
             raise words.failed_to_start(target.model, number, str(error)) from None
-        await self._scale(lease, minimum, maximum, wait)
+        await self._scale(published, minimum, maximum, wait)
 
-    async def _scale(self, lease: Lease, minimum: int, maximum: int, wait: bool) -> None:
-        deployment = lease.deployment
+    async def _scale(self, published: Publication, minimum: int, maximum: int, wait: bool) -> None:
+        deployment = published.deployment
         adapter = self._control.adapters[deployment.backend]
         if not isinstance(adapter, Scalable):
             if minimum > 1:
@@ -153,18 +153,18 @@ class TorchServeManagement:
                     f"min_worker: expected 1, got {minimum}: {deployment} runs in one process, which batches what comes"
                 )
             return
-        await adapter.scale(lease.endpoint, minimum, maximum)
+        await adapter.scale(published.endpoint, minimum, maximum)
         if wait:
             try:
                 async with asyncio.timeout(_START_S):
-                    await _until_there(adapter, lease.endpoint, minimum, maximum)
+                    await _until_there(adapter, published.endpoint, minimum, maximum)
             except TimeoutError:
                 reason = f"they were not ready within {_START_S:g} s"
                 raise words.failed_to_start(deployment.model, deployment.version, reason) from None
 
     def _is_coming(self, target: Target) -> bool:
         """Whether what a target asks for is being loaded, and nothing of it answers yet."""
-        table = self._registry.tables.get(target.model)
+        table = self._front.tables.get(target.model)
         version = target.version or (words.default_version(table, target.backend) if table else None)
         states = {
             standing.state
@@ -201,10 +201,10 @@ class TorchServeManagement:
         return words.unregistered(model)
 
     def _target(self, model: str, version: str | None) -> Target:
-        return read_target(model, version, self._registry.tables)
+        return read_target(model, version, self._front.tables)
 
     def _table(self, target: Target) -> ModelTable:
-        return registered_table(target, self._registry.tables)
+        return registered_table(target, self._front.tables)
 
 
 def _check_all_backends(target: Target) -> None:

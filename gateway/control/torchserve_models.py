@@ -12,23 +12,23 @@ import psutil
 from adapters.base import Scalable
 from gateway.controlplane import ControlPlane
 from gateway.errors import ModelNotFound, VersionNotReady
+from gateway.front import Front, Publication
 from gateway.protocols import torchserve_models as words
 from gateway.protocols.torchserve import missing, read_target, registered_table, registered_versions
-from gateway.registry import Lease, Registry
 from gateway.types import Deployment, ModelTable, State, Target
 
 
 class TorchServeModels:
     """A model's version is described by the deployment that answers for it, unless `@backend` names one."""
 
-    def __init__(self, control: ControlPlane, registry: Registry) -> None:
+    def __init__(self, control: ControlPlane, front: Front) -> None:
         self._control = control
-        self._registry = registry
+        self._front = front
 
     def page(self, limit: int, start: int) -> dict[str, Any]:
         """A page of the registered models, with the artifact of each one's default version."""
         urls: dict[str, str] = {}
-        for name, table in self._registry.tables.items():
+        for name, table in self._front.tables.items():
             version = words.default_version(table)
             if version is not None:
                 urls[name] = self._url(_preferred(_of(table, version)))
@@ -41,7 +41,7 @@ class TorchServeModels:
             Refusal: it is not there.
             BackendUnavailable: its TorchServe is not.
         """
-        tables = self._registry.tables
+        tables = self._front.tables
         target = read_target(model, None if version == "all" else version, tables)
         table = registered_table(target, tables)
         if version == "all":
@@ -56,14 +56,18 @@ class TorchServeModels:
     async def _describe(self, model: str, deployment: Deployment) -> dict[str, Any]:
         told: Mapping[str, Any] = {"minWorkers": 1, "maxWorkers": 1, "workers": []}
         with contextlib.suppress(ModelNotFound, VersionNotReady):
-            lease = self._registry.lease(Target(deployment.model, deployment.version, None, deployment.backend))
+            published = self._front.published(Target(deployment.model, deployment.version, None, deployment.backend))
             adapter = self._control.adapters[deployment.backend]
             if isinstance(adapter, Scalable):
-                told = await adapter.workers(lease.endpoint)
+                told = await adapter.workers(published.endpoint)
             else:
-                told = await asyncio.to_thread(_processes, lease)
-        at_startup = deployment in self._registry.at_startup
+                told = await asyncio.to_thread(_processes, published, await self._waiting(deployment))
+        at_startup = deployment in self._front.at_startup
         return words.describe(model, deployment.version, self._url(deployment), told, at_startup)
+
+    async def _waiting(self, deployment: Deployment) -> int:
+        told = (await self._front.statistics()).get(deployment)
+        return told.load.waiting if told else 0
 
     def _url(self, deployment: Deployment) -> str:
         """A deployment's artifact, by its path in the repository."""
@@ -89,16 +93,16 @@ def _preferred(ranks: Mapping[Deployment, tuple[bool, int]]) -> Deployment:
     return min(ranks, key=lambda each: ranks[each])
 
 
-def _processes(lease: Lease) -> dict[str, Any]:
+def _processes(published: Publication, waiting: int) -> dict[str, Any]:
     """What is known of a deployment whose process is Torii's own. Blocking: /proc."""
-    endpoint, limits = lease.endpoint, lease.serving.limits
+    endpoint, limits = published.endpoint, published.serving.limits
     workers = []
     if endpoint.pid is not None:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(endpoint.pid)
             workers.append(words.describe_worker(endpoint.pid, process.create_time(), process.memory_info().rss))
     max_rows = endpoint.remote.get("max_rows")
-    queue = lease.servable.waiting, limits.max_queue
+    queue = waiting, limits.max_queue
     return words.describe_processes(
         endpoint.runtime, int(max_rows) if max_rows else None, limits.timeout_ms, queue, workers
     )

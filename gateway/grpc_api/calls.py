@@ -98,7 +98,7 @@ def _serialize(message: Any) -> bytes:
 
 async def _refuse(error: Exception, context: Any) -> NoReturn:
     code, text = status(error)
-    trailing = (("retry-after", str(max(1, round(error.retry_after_s)))),) if isinstance(error, Overloaded) else ()
+    trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, Overloaded) else ()
     await context.abort(code, text, trailing)
     raise AssertionError("abort raises")
 

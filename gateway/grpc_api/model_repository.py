@@ -27,7 +27,7 @@ class ModelRepository:
 
     async def index(self, request: Any, _call: Call) -> Any:
         """RepositoryIndex."""
-        return _Index(models=[index_entry(each) for each in self._models.index(request.ready)])
+        return _Index(models=[index_entry(each) for each in await self._models.index(request.ready)])
 
     async def load(self, request: Any, _call: Call) -> Any:
         """RepositoryModelLoad."""

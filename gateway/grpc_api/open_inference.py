@@ -29,8 +29,9 @@ _AT_ONCE: Final = 64
 class InferenceService:
     """Inference, and what there is to infer with."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, models: ModelAccess) -> None:
         self._dataplane = dataplane
+        self._models = models
 
     async def infer(self, request: Any, call: Call) -> Any:
         """ModelInfer."""
@@ -113,7 +114,7 @@ class InferenceService:
     async def statistics(self, request: Any, _call: Call) -> Any:
         """ModelStatistics; no name is all models."""
         target = Target.parse(request.name, request.version or None) if request.name else None
-        told = describe_statistics(self._dataplane.registry.statistics(), target, request.name)
+        told = describe_statistics(await self._models.statistics(), target, request.name)
         return ParseDict(told, _ModelStatisticsResponse())
 
     def _find(self, request: Any) -> tuple[Lease, list[int]]:
@@ -133,7 +134,7 @@ _ModelStatisticsResponse = message("inference.ModelStatisticsResponse")
 
 def services(dataplane: DataPlane, models: ModelAccess) -> list[Any]:
     """The handlers of this protocol's services."""
-    inference = InferenceService(dataplane)
+    inference = InferenceService(dataplane, models)
     acts = {
         "ServerLive": inference.live,
         "ServerReady": inference.ready,

@@ -56,7 +56,7 @@ def configure_model(model: str, versions: list[int], endpoint: Endpoint) -> dict
         "max_batch_size": max_rows if batched else 0,
         "input": [_configure(spec, skipped) for spec in endpoint.signature.inputs],
         "output": [_configure(spec, skipped) for spec in endpoint.signature.outputs],
-        "instance_group": [{"name": model, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [{"name": model, "kind": "KIND_CPU", "count": int(endpoint.remote.get("instances", 1))}],
         "default_model_filename": "",
         "parameters": {"runtime": {"string_value": endpoint.runtime}},
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from gateway.errors import ModelNotFound
-from gateway.statistics import StatisticsSnapshot
+from gateway.statistics import StatisticsSnapshot, merged
 from gateway.types import Deployment, Target
 
 
@@ -24,12 +24,12 @@ def describe_statistics(
     asked = {each: snapshot for each, snapshot in statistics.items() if target is None or _is_meant(each, target)}
     if target is not None and not asked:
         raise ModelNotFound(f"no statistics of model '{name or target.model}': no deployment of it has been loaded")
-    versions: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    versions: dict[tuple[str, int], list[StatisticsSnapshot]] = {}
     for each in sorted(asked):
-        versions.setdefault((each.model, each.version), []).append(asdict(asked[each]))
+        versions.setdefault((each.model, each.version), []).append(asked[each])
     return {
         "model_stats": [
-            {"name": name or model, "version": str(version), **_sum(snapshots)}
+            {"name": name or model, "version": str(version), **_theirs(merged(snapshots))}
             for (model, version), snapshots in versions.items()
         ]
     }
@@ -43,24 +43,12 @@ def _is_meant(deployment: Deployment, target: Target) -> bool:
     )
 
 
-def _sum(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
-    """One of all, by name: counts and times add up, the last inference is the latest one."""
-    total: dict[str, Any] = {}
-    for key in snapshots[0]:
-        values = [each[key] for each in snapshots]
-        if key == "batch_stats":
-            total[key] = _sum_batches(batch for batches in values for batch in batches)
-        elif key == "last_inference":
-            total[key] = max(values)
-        elif isinstance(values[0], dict):
-            total[key] = _sum(values)
-        else:
-            total[key] = sum(values)
-    return total
-
-
-def _sum_batches(batches: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_size: dict[int, list[dict[str, Any]]] = {}
-    for batch in batches:
-        by_size.setdefault(batch["batch_size"], []).append(batch)
-    return [{**_sum(each), "batch_size": size} for size, each in sorted(by_size.items())]
+def _theirs(snapshot: StatisticsSnapshot) -> dict[str, Any]:
+    """The part of it that V2 knows."""
+    return {
+        "inference_count": snapshot.inference_count,
+        "execution_count": snapshot.execution_count,
+        "last_inference": snapshot.last_inference,
+        "inference_stats": asdict(snapshot.inference_stats),
+        "batch_stats": [asdict(each) for each in snapshot.batch_stats],
+    }

@@ -41,6 +41,21 @@ def reasons(status: Mapping[str, Any]) -> list[Text]:
     ]
 
 
+def frontends(status: Mapping[str, Any]) -> list[str]:
+    """One line for each frontend, where there are several."""
+    found = status["frontends"]
+    return [_frontend(each) for each in found] if len(found) > 1 else []
+
+
+def _frontend(each: Mapping[str, Any]) -> str:
+    parts = [each["state"]]
+    if each["pid"]:
+        parts += [f"pid {each['pid']}", f"RSS {size(each['rss_bytes'])}", f"requests {each['requests']}"]
+    if each["deaths"]:
+        parts.append(f"died {each['deaths']} times")
+    return f"frontend {each['number']}: {', '.join(parts)}"
+
+
 def size(size_bytes: int | None) -> str:
     """A number of bytes as people read it."""
     if size_bytes is None:

@@ -126,9 +126,9 @@ BENCHMARK = Benchmark(
     _CONNECTIONS,
     RATE,
     (
-        Goal(_BINARY, _RAW, 1, ADDED, at_least=False, bound=0.15),
+        Goal(_JSON, _ASGI, 1, ADDED, at_least=False, bound=0.15),  # the model in the server's own process
         *goals(_BINARY, _TRITON_BINARY, _CONNECTIONS, 1.0),
-        *goals(_JSON, _TRITON_JSON, _CONNECTIONS, 1.0),
+        *goals(_JSON, _TRITON_JSON, _CONNECTIONS, 1.3),
         *goals(_GRPC, _TRITON_GRPC, _CONNECTIONS, 1.0),
         *goals(_JSON, _PLAIN, _CONNECTIONS, 3.0),
         *goals(_JSON, _MLSERVER, _CONNECTIONS, 5.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,9 @@ class FakeAdapter:
         self.live.clear()
 
 
-async def no_warm_up(*_: Any) -> None:
-    """Instead of gateway.warmup."""
+async def no_warm_up(endpoint: Endpoint, *_: Any) -> Endpoint:
+    """Instead of gateway.warmup, which may add to what the adapter knows of its endpoint."""
+    return replace(endpoint, remote={**endpoint.remote, "max_rows": "1"})
 
 
 def states(records: Any) -> Mapping[str, str]:

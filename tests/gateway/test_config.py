@@ -196,3 +196,18 @@ def test_a_file_that_is_no_toml_is_said(empty_folder: Path) -> None:
     (empty_folder / "torii.toml").write_text("http_port 8000")
     with pytest.raises(ConfigError, match=r"^torii\.toml: not TOML: "):
         read_settings()
+
+
+def test_several_frontends_need_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert [read_settings().frontends, read_settings(frontends=4).frontends] == [1, 4]
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert read_settings(frontends=1).frontends == 1
+    with pytest.raises(ConfigError, match="frontends: expected 1 here: only Linux shares out"):
+        read_settings(frontends=2)
+
+
+@pytest.mark.parametrize("count", [0, 65, "many"])
+def test_a_number_of_frontends_that_makes_no_sense_is_refused(count: object) -> None:
+    with pytest.raises(ConfigError, match="frontends"):
+        read_settings(frontends=count)

@@ -10,7 +10,7 @@ import pytest
 from adapters.errors import DeadlineExceeded, InferenceFailed, InvalidInput
 from adapters.tensors import Tensors
 from gateway.dataplane import DataPlane
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelNotFound, Overloaded
 from gateway.registry import Registry
 from gateway.types import Deployment, InferRequest, Limits, ModelTable, Serving, Standing, State, Target
 from tests.gateway.fakes import HeldServable, QuickServable, X, endpoint
@@ -103,3 +103,20 @@ async def test_metadata_is_of_the_deployment_that_would_answer() -> None:
     assert plane.resolve(Target("m")).deployment == ONE
     with pytest.raises(ModelNotFound):
         plane.resolve(Target("n"))
+
+
+async def test_a_request_that_would_be_refused_is_refused_before_it_is_read() -> None:
+    model = HeldServable()
+    plane = await dataplane(model, max_in_flight=1, max_queue=0)
+    plane.admit(Target("m"))
+    running = asyncio.create_task(plane.infer(request()))
+    await turns()
+    with pytest.raises(Overloaded):
+        plane.admit(Target("m"))
+    (told,) = plane.registry.statistics().values()
+    assert told.inference_stats.fail.count == 1, "it counts as any other refusal"
+    model.finish()
+    await running
+    plane.admit(Target("m"))
+    with pytest.raises(ModelNotFound):
+        plane.admit(Target("n"))

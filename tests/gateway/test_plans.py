@@ -139,7 +139,7 @@ def test_what_is_loaded_is_told_all_that_it_needs(repository: Repository) -> Non
     assert (str(artifact), artifact.path) == ("m/1@onnxruntime", repository.root / "m/1/model.onnx")
     assert (artifact.batching.max_rows, dict(artifact.options)) == (3, {"intra_op_threads": 2})
     assert artifact.golden == repository.root / "m/1/golden.npz"
-    assert plan.serving("d") == Serving(Limits(max_queue=5), Batching(3), digest="d")
+    assert plan.serving("d") == Serving(Limits(max_queue=5), Batching(3), digest="d {'intra_op_threads': 2}")
     assert len(artifact.digest) == 64
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.base import ROUTINE, Endpoint, Urgency
+from adapters.base import ROUTINE, Batching, Endpoint, Urgency
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput
 from adapters.tensors import DataType, Signature, Tensors, TensorSpec
 from gateway.warmup import WarmUp
@@ -29,14 +29,22 @@ class Failing(QuickServable):
         raise self.error
 
 
-async def warmed(model: QuickServable, to: Endpoint = SERVER, golden: Path | None = None) -> list[list[float]]:
-    """The inputs that a model was warmed up with."""
+async def warm_up(
+    model: QuickServable, to: Endpoint = SERVER, golden: Path | None = None, batching: Batching | None = None
+) -> Endpoint:
+    """The endpoint as it is published."""
 
     async def connect(_: Endpoint) -> QuickServable:
         return model
 
-    await WarmUp(connect)(to, golden)
+    warm = await WarmUp(connect)(to, golden, batching or Batching())
     assert model.closed or not model.seen
+    return warm
+
+
+async def warmed(model: QuickServable, to: Endpoint = SERVER, golden: Path | None = None) -> list[list[float]]:
+    """The inputs that a model was warmed up with, where nothing was to be found out."""
+    await warm_up(model, to, golden, Batching(8))
     return [inputs["x"].tolist() for inputs in model.seen]
 
 
@@ -80,3 +88,56 @@ async def test_a_backend_that_is_gone_is_the_load_s_failure(golden: Path) -> Non
 async def test_a_golden_file_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     (tmp_path / "golden.npz").write_bytes(b"PK\x03\x04")
     assert len(await warmed(QuickServable(), golden=tmp_path / "golden.npz")) == 6
+
+
+class Mixing(QuickServable):
+    """A model whose rows get each other's numbers."""
+
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
+        answer = await super().infer(inputs, urgency)
+        return {**answer, "y": answer["y"] + len(inputs["x"])}
+
+
+class OneByOne(QuickServable):
+    """A model that refuses several rows."""
+
+    async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
+        if len(inputs["x"]) == 2:
+            raise InvalidInput("one row at a time")
+        return await super().infer(inputs, urgency)
+
+
+RAW = replace(SERVER, remote={"kind": "raw"})
+FOREIGN = replace(SERVER, pid=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "to", "batching", "max_rows"),
+    [
+        (QuickServable, SERVER, Batching(), "32"),
+        (QuickServable, SERVER, Batching(latency_target_ms=20), "1024"),
+        (Mixing, SERVER, Batching(), "1"),
+        (OneByOne, SERVER, Batching(), "1"),
+        (Mixing, SERVER, Batching(6), "6"),
+        (QuickServable, FOREIGN, Batching(), None),
+        (QuickServable, RAW, Batching(), None),
+        (QuickServable, FOREIGN, Batching(6), "6"),
+        (QuickServable, RAW, Batching(6), "6"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+async def test_rows_are_sent_together_where_that_was_seen_to_be_right_or_the_owner_says_so(
+    model: type[QuickServable], to: Endpoint, batching: Batching, max_rows: str | None, golden: Path
+) -> None:
+    warm = await warm_up(model(), to, golden, batching)
+    assert warm.remote.get("max_rows") == max_rows
+    assert replace(warm, remote=to.remote) == to
+
+
+async def test_what_fails_on_the_trial_is_not_batched() -> None:
+    assert (await warm_up(Failing(InferenceFailed("no")))).remote == {"max_rows": "1"}
+
+
+async def test_one_row_is_too_few_to_tell(tmp_path: Path) -> None:
+    np.savez(tmp_path / "golden.npz", **{"inputs/x": np.ones(1, np.float32)})
+    assert (await warm_up(QuickServable(), golden=tmp_path / "golden.npz")).remote == {"max_rows": "1"}

@@ -17,6 +17,7 @@ from gateway.control import torchserve_management
 from gateway.control.torchserve_management import TorchServeManagement
 from gateway.control.torchserve_models import TorchServeModels
 from gateway.control.torchserve_routes import add_torchserve_management
+from gateway.front import LocalFront
 from tests.gateway.fakes import FakeAdapter
 from tests.gateway.plane import Plane
 from tests.waiting import until
@@ -50,8 +51,9 @@ class Manager:
         self.plane = plane
         self.torchserve = torchserve
         app = FastAPI()
-        management = TorchServeManagement(plane.control, plane.registry, plane.by_name, plane.labels)
-        add_torchserve_management(app, TorchServeModels(plane.control, plane.registry), management)
+        front = LocalFront(plane.registry)
+        management = TorchServeManagement(plane.control, front, plane.by_name, plane.labels)
+        add_torchserve_management(app, TorchServeModels(plane.control, front), management)
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://control")
 
     async def ask(self, method: str, path: str, **query: Any) -> tuple[int, Any]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Tensor
 from gateway.protocols.json_tensors import read_data, read_shape, write_data
-from tests.strategies import same, tensors
+from tests.strategies import same, tensors, widened
 
 FLOATS = (DataType.FP16, DataType.FP32, DataType.FP64, DataType.BF16)
 INTEGERS = tuple(each for each in DataType if each.startswith(("INT", "UINT")))
@@ -44,7 +44,7 @@ def equal(left: Tensor, right: Tensor) -> bool:
     if left.dtype != right.dtype or left.dtype.kind not in "fV":
         return same(left, right)
     with np.errstate(invalid="ignore"):
-        return np.array_equal(left.astype(np.float64), right.astype(np.float64), equal_nan=True)
+        return np.array_equal(widened(left), widened(right), equal_nan=True)
 
 
 TEXT = st.text(max_size=8).map(str.encode)

@@ -21,7 +21,7 @@ from adapters.tensors import DataType, Tensor
 from gateway.protocols.grpc_status import GRPC_STATUS
 from gateway.protocols.open_inference import STATUS, Form, decode_infer, encode_error, encode_infer
 from gateway.types import Deployment, InferResponse, Target
-from tests.strategies import tensors
+from tests.strategies import tensors, widened
 
 
 def answer(non_finite: bool = False, **outputs: Tensor) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_what_is_answered_can_be_sent_as_a_request_again(tensor: Tensor) -> None
     assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
     if tensor.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
-            assert np.array_equal(back.astype(np.float64), tensor.astype(np.float64), equal_nan=True)
+            assert np.array_equal(widened(back), widened(tensor), equal_nan=True)
     else:
         assert back.tolist() == tensor.tolist()
 

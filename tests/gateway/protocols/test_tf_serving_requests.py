@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as npst
 from adapters.errors import InvalidInput
 from adapters.tensors import DataType, Shape, Signature, Tensor, TensorSpec
 from gateway.protocols.tf_serving_requests import decode_examples, decode_predict, read_inputs
-from tests.strategies import same, tensors
+from tests.strategies import same, tensors, widened
 
 
 def takes(*inputs: tuple[str, str, Shape | None]) -> Signature:
@@ -116,7 +116,7 @@ def test_nan_and_infinities_are_bare_tokens() -> None:
 @pytest.mark.parametrize("datatype", ["FP16", "FP64", "BF16"])
 def test_they_are_for_every_width_of_floats(datatype: str) -> None:
     given = read(b'{"instances": [NaN, -Infinity, 1]}', takes(("x", datatype, (None,))))["x"]
-    np.testing.assert_array_equal(given.astype(np.float64), [np.nan, -np.inf, 1])
+    np.testing.assert_array_equal(widened(given), [np.nan, -np.inf, 1])
 
 
 ONE_INT = takes(("x", "INT32", (None,)))
@@ -263,7 +263,7 @@ def as_json(tensor: Tensor) -> Any:
         flat[:] = [{"b64": base64.b64encode(each).decode()} for each in tensor.ravel()]
         return flat.reshape(tensor.shape).tolist()
     if tensor.dtype.kind in "fV":
-        return tensor.astype(np.float64).tolist()
+        return widened(tensor).tolist()
     return tensor.tolist()
 
 
@@ -282,9 +282,9 @@ def test_every_tensor_comes_as_it_was_by_row_and_by_column(tensor: Tensor) -> No
     ):
         came = read(sent, signature)["x"]
         if tensor.dtype.kind in "fV":  # of a NaN, JSON tells no more than that
-            wide = tensor.astype(np.float64)
+            wide = widened(tensor)
             assert came.dtype == tensor.dtype
-            np.testing.assert_array_equal(came.astype(np.float64), wide)
+            np.testing.assert_array_equal(widened(came), wide)
         else:
             assert same(came, tensor)
 

@@ -40,6 +40,16 @@ def test_a_status_shows_each_deployment_on_its_line_and_why_it_is_not_ready() ->
     assert lines[-1] == "digits/2@onnxruntime: no [bold]graph"
 
 
+def test_several_frontends_have_a_line_each_and_a_single_one_has_none() -> None:
+    serving = {"number": 1, "state": "serving", "pid": 7, "rss_bytes": 2**20, "requests": 5, "deaths": 0}
+    starting = {"number": 2, "state": "starting", "pid": None, "rss_bytes": None, "requests": 0, "deaths": 3}
+    assert tables.frontends({"frontends": [serving, starting]}) == [
+        "frontend 1: serving, pid 7, RSS 1 MB, requests 5",
+        "frontend 2: starting, died 3 times",
+    ]
+    assert tables.frontends({"frontends": [serving]}) == []
+
+
 @pytest.mark.parametrize(
     ("size_bytes", "text"), [(None, ""), (0, "0 kB"), (2048, "2 kB"), (2**20, "1 MB"), (3 * 2**30, "3072 MB")]
 )
