@@ -21,7 +21,7 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers proof-json proof-memory proof-overload proof-openapi protos train pin clean
+.PHONY: help run test clients check format load bench bench-peers profile proof-json proof-memory proof-overload proof-openapi protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="c
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 bench-peers: $(PEER_STAMPS) ## Install what `make bench` compares with: Triton, MLServer, KServe, LitServe, BentoML
+
+profile: $(VENV)/.installed-dev ## What a request costs, stage by stage (ARGS="--instructions" counts them by valgrind)
+	@$(BIN)/python -m tests.proofs.hot_path $(ARGS)
 
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed
