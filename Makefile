@@ -21,7 +21,7 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers profile proof-json proof-memory proof-overload proof-openapi protos train pin clean
+.PHONY: help run test clients check format load bench bench-peers profile proof-batching proof-json proof-memory proof-overload proof-openapi proof-reload protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench-peers: $(PEER_STAMPS) ## Install what `make bench` compares with: Triton, 
 profile: $(VENV)/.installed-dev ## What a request costs, stage by stage (ARGS="--instructions" counts them by valgrind)
 	@$(BIN)/python -m tests.proofs.hot_path $(ARGS)
 
+proof-batching: $(VENV)/.installed-dev ## A million requests among reloads and kills: to each its own answer (ARGS="--help")
+	$(BIN)/python -m tests.proofs.batching $(ARGS)
+
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed
 
@@ -66,6 +69,9 @@ proof-overload: $(VENV)/.installed-dev ## Twice the load that a model can carry:
 
 proof-openapi: $(VENV)/.installed-dev clients ## schemathesis: thousands of requests, good and bad, and no 500 among the answers
 	$(BIN)/python -m tests.proofs.openapi
+
+proof-reload: $(VENV)/.installed-dev ## 1,100 reloads under constant traffic: nothing fails, waits or grows (ARGS="--help")
+	$(BIN)/python -m tests.proofs.reload $(ARGS)
 
 protos: $(VENV)/.installed-dev ## Compile the .proto files
 	$(BIN)/python -m grpc_tools.protoc -I gateway/protocols/protos --include_imports \

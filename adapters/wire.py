@@ -27,6 +27,8 @@ _PREFIX = struct.Struct("<BB?xIQQQQ40x")
 _EXECUTION = struct.Struct("<QQQQQ?7x")
 _EXECUTION_AT = _PREFIX.size - _EXECUTION.size
 _ALIGNMENT = 8
+_MAX_HEAD_BYTES = 1 << 20
+_NS_BITS = 50
 _PADDING = [bytes(n) for n in range(_ALIGNMENT)]
 
 MAX_FRAME_BYTES = 2**32
@@ -289,9 +291,16 @@ def _room(size_bytes: int) -> memoryview:
 def _frame_bytes(view: memoryview) -> int:
     _, _, _, head_bytes, _, body_bytes, _, _ = _PREFIX.unpack_from(view)
     length: int = _PREFIX.size + head_bytes + -head_bytes % _ALIGNMENT + body_bytes
-    if length > MAX_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are taken")
+    _check_sizes(head_bytes, length)
     return length
+
+
+def _check_sizes(head_bytes: int, length: int) -> None:
+    if length > MAX_FRAME_BYTES or head_bytes > _MAX_HEAD_BYTES:
+        raise BrokenFrame(
+            f"a frame of {length} bytes, with a head of {head_bytes}; at most {MAX_FRAME_BYTES} and {_MAX_HEAD_BYTES} "
+            "are taken"
+        )
 
 
 def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
@@ -301,8 +310,7 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     head_end = head + head_bytes
     body = head_end + -head_bytes % _ALIGNMENT
     end = body + body_bytes
-    if end - start > MAX_FRAME_BYTES:
-        raise BrokenFrame(f"a frame of {end - start} bytes; at most {MAX_FRAME_BYTES} are taken")
+    _check_sizes(head_bytes, end - start)
     if end > len(view):
         return None, start
     if kind not in _KINDS:
@@ -310,6 +318,8 @@ def _cut(view: memoryview, start: int) -> tuple[Frame | None, int]:
     known = _KINDS[kind]
     if known is Kind.RESULT:
         execution = Execution(*_EXECUTION.unpack_from(view, start + _EXECUTION_AT))
+        if (execution.queue_ns | execution.input_ns | execution.run_ns | execution.output_ns) >> _NS_BITS:
+            raise BrokenFrame(f"an execution that took weeks: {execution}")  # whose sum no counter would hold
         return Frame(known, request_id, view, head, head_end, body, end, shares, 0, ROUTINE, execution), end
     urgency = Urgency(deadline_ns, priority)
     return Frame(known, request_id, view, head, head_end, body, end, shares, sent_ns, urgency), end

@@ -21,12 +21,13 @@ T = TypeVar("T")
 
 
 class _Run:
-    """One run that several requests wait for."""
+    """One run that several requests wait for, of the priority of the one that began it."""
 
-    __slots__ = ("task", "waiting")
+    __slots__ = ("priority", "task", "waiting")
 
-    def __init__(self, task: asyncio.Task[Tensors]) -> None:
+    def __init__(self, task: asyncio.Task[Tensors], priority: int) -> None:
         self.task = task
+        self.priority = priority
         self.waiting = 0
 
 
@@ -79,11 +80,12 @@ class Answers:
 
     async def _share(self, key: bytes, inputs: Tensors, urgency: Urgency) -> Tensors:
         run = self._runs.get(key)
-        joins = run is not None
-        if run is None:
+        joins = run is not None and run.priority <= urgency.priority
+        if run is None or not joins:  # what presses more does not wait in the place of what presses less
             if urgency.deadline_ns:  # the run has more time than that
                 self._limit.check(urgency.priority, (urgency.deadline_ns - monotonic_ns()) / 1e9)
-            run = self._runs[key] = _Run(asyncio.create_task(self._run_for_all(key, inputs, urgency.priority)))
+            task = asyncio.create_task(self._run_for_all(key, inputs, urgency.priority))
+            run = self._runs[key] = _Run(task, urgency.priority)
         run.waiting += 1
         try:
             outputs = await asyncio.shield(run.task)

@@ -69,12 +69,12 @@ class Deadline:
         task: asyncio.Task[Any] | None = asyncio.current_task(self._all.loop)
         assert task is not None
         self._task = task
+        self._cancelling = task.cancelling()
         self._all.begin(self)
 
     def expire(self) -> None:
         """Called when the time is up."""
         self._expired = True
-        self._cancelling = self._task.cancelling()
         self._task.cancel()
 
     def __exit__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import socket
@@ -18,6 +19,10 @@ CAPACITY_BYTES = 1 << 28
 the socket."""
 
 _KEPT_BYTES = 1 << 25
+
+
+_SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_SEAL", 0)
+"""A worker whose model has gone wild could shrink the memory else, and the gateway's next look at it would end it."""
 
 
 class Slots:
@@ -111,8 +116,9 @@ class SharedMemory:
         descriptors: list[int] = []
         try:
             for name in ("torii-inputs", "torii-outputs"):
-                descriptors.append(os.memfd_create(name, os.MFD_CLOEXEC))
+                descriptors.append(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
                 os.ftruncate(descriptors[-1], capacity_bytes)
+                fcntl.fcntl(descriptors[-1], fcntl.F_ADD_SEALS, _SEALS)
             placed, read = Arena(descriptors[0], capacity_bytes), _readable(descriptors[1])
             socket.send_fds(connection, [wire.bare_frame(wire.Kind.HELLO)], descriptors)
         finally:

@@ -36,6 +36,7 @@ class WorkerClient(asyncio.Protocol):
         self._reader = wire.FrameReader()
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Tensor]]] = {}
+        self._unanswered: set[int] = set()
         self._transport: asyncio.WriteTransport | None = None
         self._unsent: list[bytes | memoryview] = []
         self._flushing = False
@@ -66,6 +67,7 @@ class WorkerClient(asyncio.Protocol):
         request_id = next(self._ids)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
+        self._unanswered.add(request_id)
         self._send(wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency, self._place))
         try:
             return await future
@@ -111,6 +113,9 @@ class WorkerClient(asyncio.Protocol):
             self._transport.abort()
 
     def _answer(self, frame: wire.Frame) -> None:
+        if frame.id not in self._unanswered:
+            raise wire.BrokenFrame(f"an answer to {frame.id}, which was not asked, or has been answered")
+        self._unanswered.remove(frame.id)
         future = self._waiting.get(frame.id)
         answered = future is not None and not future.done()
         if self._memory is not None and frame.id in self._owners:

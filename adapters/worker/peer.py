@@ -55,12 +55,14 @@ class Peer:
 
     def place(self, request_id: int, data: memoryview) -> int | None:
         """Put the bytes of an answer where the other end reads them; None where they do not fit there."""
-        return self._memory.placed.place(request_id, data) if self._memory else None
+        memory = self._memory  # another thread may let go of it meanwhile
+        return memory.placed.place(request_id, data) if memory is not None else None
 
     def release(self, request_id: int) -> None:
         """The other end has read what was placed for a request."""
-        if self._memory is not None:
-            self._memory.placed.release(request_id)
+        memory = self._memory
+        if memory is not None:
+            memory.placed.release(request_id)
 
     def send(self, data: bytes | bytearray) -> bool:
         """Send, after what was kept before; what the peer does not take yet is kept. True where nothing is left.

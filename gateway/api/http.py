@@ -25,6 +25,9 @@ _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 76\r\n"
     b'connection: close\r\n\r\n{"error":"request line and headers: expected at most 65536 bytes, got more"}'
 )
+_SMALL_BYTES: Final = 4096
+"""Pieces of a body below it are joined as they come: each by itself would take many times its size."""
+
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
@@ -47,7 +50,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._parsing = False  # the parser is in the middle of a request
         self._head: Head | None = None  # of the claimed request whose body comes in
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._body_bytes = 0
         self._left_bytes = 0  # of a body whose head was known
         self._waiting: deque[tuple[Head, bytes]] = deque()
@@ -57,6 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = False  # nothing more is read; what was received is still answered
         self._lost = False
         self._served = False
+        self._unsent = 0
         self._touched_s = self.loop.time()
         self._looking: asyncio.TimerHandle | None = None
 
@@ -67,14 +71,30 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Close the connection where nothing has happened for too long: seen now and then, not timed by request."""
-        if self._busy or self._asgi_runs():
+        unsent = self.transport.get_write_buffer_size()
+        if self._busy or (self._asgi_runs() and not self.flow.write_paused) or unsent < self._unsent:
             self._touched_s = self.loop.time()
         between = self._served and not self._parsing and not self._left_bytes
         left_s = self._touched_s + (self.timeout_keep_alive if between else _STALL_S) - self.loop.time()
+        self._unsent = unsent
         if left_s <= 0:
+            if self.transport.is_closing():
+                self.transport.abort()  # it was closed before, and the caller does not take what was to be sent yet
+                return
             self.transport.close()
-        else:
-            self._looking = self.loop.call_later(min(left_s, self.timeout_keep_alive), self._look)
+            left_s = self.timeout_keep_alive
+        self._looking = self.loop.call_later(min(left_s, self.timeout_keep_alive), self._look)
+
+    @property
+    def _owes(self) -> bool:
+        """Whether an earlier request's answer is still to come: nothing may be written before it."""
+        return self._busy or bool(self._waiting) or self._asgi_runs()
+
+    def _close_after(self) -> None:
+        """Read no more, and close the connection after the answers to what was received."""
+        self._closing = True
+        if self._asgi_runs():
+            self.cycle.keep_alive = False
 
     def _asgi_runs(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -83,7 +103,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
-        self._touched_s = self.loop.time()
+        if not (self._parsing and self._in_head):  # a head that trickles in has no more time than any other
+            self._touched_s = self.loop.time()
         if self._left_bytes:
             data = self._take_rest(data)
         endpoint = self._endpoint
@@ -117,16 +138,17 @@ class HttpProtocol(HttpToolsProtocol):
         return data[len(taken) :]
 
     def _parse(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-            if b"pgrade:" in data[:_MAX_HEAD_BYTES]:
-                data = _without_upgrade(data)
+        self._head_bytes += len(data)
+        if self._in_head and b"pgrade:" in data[:_MAX_HEAD_BYTES]:
+            data = _without_upgrade(data)
         self._fresh = b"" if self._parsing else data
         super().data_received(data)
         self._fresh = b""
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-            self.transport.write(_HEAD_TOO_LARGE)
-            self.transport.close()
+        if self._head_bytes > _MAX_HEAD_BYTES and not self._closing:
+            if not self._owes:
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+            self._close_after()
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -138,21 +160,25 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Called by the parser."""
         self._in_head = False
+        self._head_bytes = 0
         if self._closing:
+            return
+        if self.parser.should_upgrade():  # the parser takes what follows for another protocol's, or for a request
+            self.send_400_response("expected no upgrade")
             return
         method = self.parser.get_method().decode("ascii")
         url = httptools.parse_url(self.url)
         dialect = self._endpoint.claim(method, url.path) if self._endpoint else None
         if dialect is None:
             if self._busy or self._waiting:
-                self._closing = True  # answers are in order, and this one has another way: the caller asks again
+                self._close_after()  # answers are in order, and this one has another way: the caller asks again
             else:
                 super().on_headers_complete()
         elif self._asgi_runs():
-            self.cycle.keep_alive = False
-            self._closing = True
+            self._close_after()
         else:
             self._begin(dialect, method, url)
+        self._began_with = b""
 
     def _begin(self, dialect: Dialect, method: str, url: Any) -> None:
         assert self._endpoint is not None
@@ -171,16 +197,30 @@ class HttpProtocol(HttpToolsProtocol):
             self._endpoint.heads.learn(self._began_with, head)
         self._head, self._body, self._body_bytes = head, [], 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if self._in_head:  # else it is a trailer: nothing here asks for one, and there is no end to them
+            super().on_header(name, value)
+
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
+        self._head_bytes = 0
         if self._head is not None:
             self._body_bytes += len(body)
             if self._body_bytes <= self._head.max_body_bytes:
-                self._body.append(body)
+                self._collect(body)
             else:
                 self._refuse(self._head, "got more")
         elif not self._closing:
             super().on_body(body)
+
+    def _collect(self, body: bytes) -> None:
+        if len(body) >= _SMALL_BYTES:
+            self._body.append(body)
+        elif self._body and isinstance(self._body[-1], bytearray):
+            self._body[-1] += body
+        else:
+            self._body.append(bytearray(body))
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -193,21 +233,22 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Called where what came in is no HTTP."""
-        if not self._busy:
+        if not self._owes:
             super().send_400_response(msg)
-        self._closing = True
+        self._close_after()
 
     def _complete(self) -> None:
         head, chunks = self._head, self._body
         self._head, self._body = None, []
         assert head is not None
-        self._received(head, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        self._received(head, chunks[0] if len(chunks) == 1 and isinstance(chunks[0], bytes) else b"".join(chunks))
 
     def _refuse(self, head: Head, got: str) -> None:
         """Answer a request whose body is too large, and read no more of it."""
-        self._head, self._body, self._left_bytes, self._closing = None, [], 0, True
+        self._head, self._body, self._left_bytes = None, [], 0
+        self._close_after()
         error = RequestTooLarge(f"body: expected at most {head.max_body_bytes} bytes, {got}")
-        if not self._busy:
+        if not self._owes:
             self._answer(head, refusal(head.dialect, error))
 
     # What goes out
@@ -238,12 +279,16 @@ class HttpProtocol(HttpToolsProtocol):
                 self.tasks.discard(self._answering)
                 self._busy = False
                 self._answer(head, answer)
-                if self._waiting and not self.flow.write_paused and not self.transport.is_closing():
+                if self.transport.is_closing():
+                    return
+                if self._waiting and not self.flow.write_paused:
                     self._busy = True
                     head, body = self._waiting.popleft()
+                    await asyncio.sleep(0)  # what is answered without waiting would hold up all other connections
                     continue
                 if not self._waiting:
                     self.flow.resume_reading()
+                del body, answer
                 self._turn = self.loop.create_future()
                 head, body = await self._turn
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
+from adapters.errors import BackendUnavailable
 from gateway.frontends import messages as m
 from gateway.frontends.link import Link
 from gateway.frontends.member import Gone, Member
@@ -140,7 +141,10 @@ class Slot:
         self.tried.set()
         while True:
             await asyncio.sleep(_BEAT_S)
-            await member.report()
+            try:
+                await member.report()
+            except BackendUnavailable as error:  # it lives: it said so
+                _log.warning("frontend %d cannot say what it has done: %s", self.number, error)
 
 
 async def _bury(process: Process, at_once: bool) -> str:

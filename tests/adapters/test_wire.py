@@ -18,7 +18,8 @@ from adapters.wire import BrokenFrame, Frame, FrameReader, Kind, bare_frame
 from tests.strategies import same, tensors
 
 IDS = NS = st.integers(0, 2**64 - 1)
-EXECUTIONS = st.builds(Execution, NS, NS, NS, NS, NS, st.booleans())
+SOME_NS = st.integers(0, 2**50 - 1)
+EXECUTIONS = st.builds(Execution, SOME_NS, SOME_NS, SOME_NS, SOME_NS, NS, st.booleans())
 TENSORS = st.dictionaries(st.text(max_size=5), tensors(), max_size=3)
 SENT = st.lists(st.tuples(st.sampled_from([Kind.INFER, Kind.RESULT]), IDS, TENSORS), min_size=1, max_size=4)
 
@@ -191,7 +192,7 @@ def test_a_huge_claimed_length_is_refused_as_soon_as_it_is_read(head_bytes: int,
     reader = FrameReader()
     claim = prefix(Kind.RESULT, head_bytes, body_bytes)
     assert reader.feed(claim[:first]) == []
-    with pytest.raises(BrokenFrame, match="at most 4294967296 are taken"):
+    with pytest.raises(BrokenFrame, match="at most 4294967296 and 1048576 are taken"):
         reader.feed(claim[first:])
 
 
@@ -212,3 +213,13 @@ def test_a_reader_goes_on_after_each_kind_of_frame() -> None:
         frames += reader.feed(bare_frame(Kind.CANCEL, number)[10:])
     expected = [(kind, number) for number in range(3) for kind in (Kind.RESULT, Kind.CANCEL)]
     assert [(frame.kind, frame.id) for frame in frames] == expected
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_an_execution_of_weeks_is_no_execution(place: int) -> None:
+    frame = wire.tensors_frame(Kind.RESULT, 1, {})
+    times = [0, 0, 0, 0]
+    times[place] = 2**50
+    wire.stamp(frame, *times, 1, True)
+    with pytest.raises(BrokenFrame, match="took weeks"):
+        FrameReader().feed(b"".join(frame))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
-import numpy as np
 import orjson
-import uvloop
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -23,8 +22,8 @@ from tests.e2e.gateway import RunningGateway
 from tests.e2e.models import publish
 from tests.proofs.footprint import Footprint, footprint
 from tests.proofs.slow_loading import taking
-from tests.proofs.steady_traffic import Slice, Traffic
-from tests.waiting import gone
+from tests.proofs.steady_traffic import Slice
+from tests.proofs.tagged import ROOT
 
 RATIO = 1.2
 GROWTH_BYTES = 16 << 20
@@ -124,7 +123,7 @@ def prove(run: Run, folder: Path, console: Console) -> Run:
     settings = {"SETTLE_S": "0", "LOG_LEVEL": "info", "FRONTENDS": str(run.frontends)}
     with RunningGateway.running(repository, **settings) as gateway:
         gateway.wait_ready(within_s=_WITHIN_S)
-        uvloop.run(_Proof(run, gateway, make, console).run())
+        _Proof(run, gateway, make, console).run()
     return run
 
 
@@ -134,90 +133,88 @@ class _Proof:
         self._gateway = gateway
         self._make = make
         self._console = console
-        self._published = self._served = 0
+        self._published = 0
+        self._traffic: subprocess.Popen[bytes]
 
-    async def run(self) -> None:
-        run, gateway = self._run, self._gateway
+    def run(self) -> None:
+        run = self._run
         began_s = time.monotonic()
-        port = int(gateway.url.rpartition(":")[2])
-        other = Traffic(port, run.rate, _request("other"), lambda number, *answer: _wrong(number, *answer, {_OTHER}))
-        own = Traffic(port, run.rate, _request("changing"), self._wrong_of_changing)
-        sending = [asyncio.create_task(each.run()) for each in (other, own)]
+        port = self._gateway.url.rpartition(":")[2]
+        line = [sys.executable, "-m", "tests.proofs.steady_traffic", port, str(run.rate), "other", "changing"]
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as self._traffic:
+            try:
+                self._tell(accept=["other", _OTHER, _OTHER])
+                self._tell(accept=["changing", 0, 0])
+                self._tell(start=True)
+                self._cycles()
+                self._count(self._tell(finish=True))
+            finally:
+                self._traffic.kill()
+        run.took_s = time.monotonic() - began_s
+
+    def _cycles(self) -> None:
+        run = self._run
         for _ in range(run.warm_up_cycles):
-            await self._cycle()
-        run.footprints.append(await asyncio.to_thread(footprint, gateway))
+            self._cycle()
+        time.sleep(_BETWEEN_S)
+        run.footprints.append(footprint(self._gateway))
         with Progress(console=self._console, disable=not self._console.is_terminal) as progress:
             bar = progress.add_task(f"reloads of a {run.name} model", total=run.cycles)
             while len(run.cycles_s) < run.cycles:
-                await self._slices(other, own)
+                self._slices()
                 progress.update(bar, completed=len(run.cycles_s))
-        for task in sending:
-            task.cancel()
-        for traffic in (other, own):
-            await traffic.finish(_WITHIN_S)
-            run.requests += traffic.requests
-            run.failed += traffic.failed
-            run.failures += traffic.told
-        run.took_s = time.monotonic() - began_s
 
-    async def _slices(self, other: Traffic, own: Traffic) -> None:
+    def _slices(self) -> None:
         """One without reloads, one with, and a moment after each that counts for neither."""
         run = self._run
-        await asyncio.sleep(_BETWEEN_S)
-        other.begin_slice()
-        await asyncio.sleep(run.steady_s)
-        run.steady.append(other.begin_slice())
-        own.begin_slice()
+        time.sleep(_BETWEEN_S)
+        self._slice()
+        time.sleep(run.steady_s)
+        run.steady.append(self._slice()["other"])
         for _ in range(min(run.cycles_a_slice, run.cycles - len(run.cycles_s))):
-            run.cycles_s.append(await self._cycle())
-        run.reloading.append(other.begin_slice())
-        run.own.append(own.begin_slice())
-        await asyncio.sleep(_BETWEEN_S)
-        run.footprints.append(await asyncio.to_thread(footprint, self._gateway))
+            run.cycles_s.append(self._cycle())
+        slices = self._slice()
+        run.reloading.append(slices["other"])
+        run.own.append(slices["changing"])
+        time.sleep(_BETWEEN_S)
+        run.footprints.append(footprint(self._gateway))
 
-    async def _cycle(self) -> float:
+    def _slice(self) -> dict[str, Slice]:
+        return self._count(self._tell(slice=True))
+
+    def _count(self, told: dict[str, dict[str, Any]]) -> dict[str, Slice]:
+        slices = {model: Slice(**fields) for model, fields in told.items()}
+        for each in slices.values():
+            self._run.requests += each.requests
+            self._run.failed += each.failed
+            self._run.failures += each.failures
+        return slices
+
+    def _tell(self, **order: Any) -> Any:
+        assert self._traffic.stdin is not None
+        assert self._traffic.stdout is not None
+        self._traffic.stdin.write(orjson.dumps(order) + b"\n")
+        self._traffic.stdin.flush()
+        return orjson.loads(self._traffic.stdout.readline())
+
+    def _cycle(self) -> float:
         """Publish once more, have it loaded, and see the old worker gone; gives the seconds to the end of the load."""
-        gateway = self._gateway
-        old = (await asyncio.to_thread(gateway.deployments))["changing/1@onnxruntime"]["pid"]
+        gateway, number = self._gateway, self._published + 1
+        before = {child.pid for child in gateway.children()}
         staged = gateway.repository.parent / "staged"
-        staged.write_bytes(self._make(self._published + 1))
-        self._published += 1
+        staged.write_bytes(self._make(number))
+        self._tell(accept=["changing", self._published, number])
         began_s = time.monotonic()
         staged.rename(gateway.repository / "changing" / "1" / "model.onnx")
         url = f"{gateway.control}/v2/repository/models/changing/load"
-        answer = await asyncio.to_thread(gateway.client.post, url, timeout=_WITHIN_S)
+        answer = gateway.client.post(url, timeout=_WITHIN_S)
         taken_s = time.monotonic() - began_s
         assert answer.status_code == 200, answer.text
-        self._served = self._published
-        async with asyncio.timeout(_WITHIN_S):
-            while not gone(old):  # noqa: ASYNC110  # nothing sets an event when another's process ends
-                await asyncio.sleep(0.02)
+        # What was sent before the load ended may be answered by what served then, until that is gone.
+        gateway.until(lambda: len({child.pid for child in gateway.children()} & before) < len(before), _WITHIN_S)
+        self._tell(accept=["changing", number, number])
+        self._published = number
         return taken_s
-
-    def _wrong_of_changing(self, number: int, head_length: int, body: bytes) -> str:
-        # What was sent before the load ended may have been answered by the one before.
-        return _wrong(number, head_length, body, set(range(max(0, self._served - 1), self._published + 1)))
-
-
-def _request(model: str) -> Callable[[int], bytes]:
-    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}
-    head = orjson.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}})
-    lines = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
-        f"Content-Length: {len(head) + 8}\r\nInference-Header-Content-Length: {len(head)}\r\n\r\n"
-    )
-    first = lines.encode() + head
-    return lambda number: first + _x(number).tobytes()
-
-
-def _x(number: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    return np.array([number % 65536, number // 65536], np.float32)
-
-
-def _wrong(number: int, head_length: int, body: bytes, constants: set[float] | set[int]) -> str:
-    added = np.frombuffer(body[head_length:], np.float32) - _x(number)
-    right = len(added) == 2 and added[0] == added[1] and float(added[0]) in constants
-    return "" if right else f"request {number}: the model added {added.tolist()}, and not one of {sorted(constants)}"
 
 
 def show(runs: list[Run], console: Console) -> None:

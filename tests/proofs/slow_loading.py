@@ -54,8 +54,10 @@ def adding(constant: float, products: int = 0) -> bytes:
 
 def taking(seconds: float) -> Callable[[float], bytes]:
     """Such models, by their constant, that keep a core busy for so long when they are loaded here."""
+    if not seconds:
+        return adding
     each_s = (_load_cpu_s(3 * _TRIED) - _load_cpu_s(_TRIED)) / (2 * _TRIED)
-    products = max(1, round(seconds / each_s)) if seconds else 0
+    products = max(1, round(seconds / each_s))
     return lambda constant: adding(constant, products)
 
 

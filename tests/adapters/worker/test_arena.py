@@ -154,3 +154,16 @@ def test_a_capacity_takes_no_memory_by_itself() -> None:
         assert os.fstat(descriptor).st_blocks == 0
         assert mmap.mmap(descriptor, 0)[:10] == bytes(10)
         os.close(descriptor)
+
+
+def test_an_end_that_has_gone_wild_cannot_take_the_memory_away() -> None:
+    one, other = socket.socketpair()
+    offered = SharedMemory.offer(one, CAPACITY)
+    if offered is None:
+        pytest.skip("this system has no memfd_create")
+    _, descriptors, _, _ = socket.recv_fds(other, 4096, 2)
+    for descriptor in descriptors:
+        for size in (0, CAPACITY // 2, 2 * CAPACITY):
+            with pytest.raises(PermissionError):
+                os.ftruncate(descriptor, size)
+        os.close(descriptor)

@@ -59,8 +59,9 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
-        self.closed = False
+        self.closed = self.aborted = False
         self.reading = True
+        self.unsent = 0
 
     def write(self, data: Any) -> None:
         assert not self.closed
@@ -68,6 +69,12 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self.closed
@@ -432,3 +439,111 @@ async def test_a_connection_on_which_nothing_happens_is_closed(
     if gone_s is not None:
         clock.forward(gone_s)
         assert wire.closed
+
+
+OFFER = b"POST /say HTTP/1.1\r\nConnection: Upgrade\r\n%bContent-Length: 24\r\n\r\nGET /say HTTP/1.1\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OFFER % b"UPGRADE: x\r\n"],
+        [(OFFER % b"Upgrade: x\r\n")[:43], (OFFER % b"Upgrade: x\r\n")[43:]],
+        [post(b"1") + OFFER % b"Upgrade: x\r\n"],
+    ],
+    ids=["in capitals", "in two pieces", "behind another request"],
+)
+def test_a_body_is_never_taken_for_a_request_by_way_of_an_upgrade(pieces: list[bytes]) -> None:
+    async def test(port: Port) -> None:
+        connection, wire = port.connect()
+        for piece in pieces:
+            if not wire.closed:
+                connection.data_received(piece)
+                await turns()
+        assert not [each for each in port.dialect.seen if each.method == "GET"]
+        assert wire.closed
+
+    run(test)
+
+
+def test_trailers_and_chunk_extensions_without_end_are_cut_off() -> None:
+    async def test(port: Port) -> None:
+        for endless in (b"0\r\n" + b"a: b\r\n" * 20_000, b"1;" + b"x" * 100_000):
+            connection, wire = port.connect()
+            connection.data_received(b"POST /say HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for at in range(0, len(endless), 4096):
+                if not wire.closed:
+                    connection.data_received(endless[at : at + 4096])
+            assert wire.closed
+
+    run(test)
+
+
+def test_a_body_in_tiny_pieces_is_one_body() -> None:
+    async def test(port: Port) -> None:
+        connection, wire = port.connect()
+        connection.data_received(b"POST /say HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for byte in b"0123456789":
+            connection.data_received(b"1\r\n%c\r\n" % byte)
+        connection.data_received(b"0\r\n\r\n")
+        await turns()
+        assert bodies(bytes(wire.written)) == [b"<0123456789>"]
+
+    run(test)
+
+
+def test_many_requests_in_one_piece_leave_others_their_turn() -> None:
+    async def test(port: Port) -> None:
+        greedy, wire = port.connect()
+        modest, others = port.connect()
+        greedy.data_received(post(b"1") * 100)
+        modest.data_received(post(b"2"))
+        await turns(20)
+        assert bodies(bytes(others.written)) == [b"<2>"]
+        assert len(bodies(bytes(wire.written))) < 50
+        await turns(200)
+        assert len(bodies(bytes(wire.written))) == 100
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "bad", [b"\x16\x03\x01 nonsense\r\n\r\n", HEAD % (LIMIT + 1), b"POST /say HTTP/1.1\r\nA: " + b"x" * 90_000]
+)
+def test_a_refusal_never_comes_before_the_answers_to_earlier_requests(bad: bytes) -> None:
+    async def test(port: Port) -> None:
+        connection, wire = port.connect()
+        connection.pause_writing()
+        connection.data_received(post(b"1"))
+        for at in range(0, len(bad), 10_000):
+            connection.data_received(bad[at : at + 10_000])
+        await turns()
+        assert bytes(wire.written) == b""
+        connection.resume_writing()
+        await turns(20)
+        assert bodies(bytes(wire.written))[0] == b"<1>"
+        assert wire.closed
+
+    run(test)
+
+
+async def test_a_caller_who_takes_nothing_of_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port()
+    clock = Clock(monkeypatch)
+    connection, wire = port.connect()
+    connection.data_received(post(b"1"))
+    await turns()
+    wire.unsent = 1 << 20
+    clock.forward(60)
+    assert wire.aborted
+
+
+async def test_a_head_that_trickles_in_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port()
+    clock = Clock(monkeypatch)
+    connection, wire = port.connect()
+    for byte in b"POST /say HTTP/1.1\r\nHost: abcdefghijklmno":
+        if not wire.closed:
+            connection.data_received(bytes([byte]))
+            clock.forward(2)
+    assert wire.closed
