@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapters import tether
+from adapters.spawned import Spawned
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _LINE_CHARACTERS = 300
 class Child:
     """A running child process, in a session of its own so that a terminal's Ctrl-C reaches the gateway alone."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+    def __init__(self, process: Spawned, name: str) -> None:
         self._process = process
         self._name = name
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -44,19 +45,8 @@ class Child:
 
         It inherits the descriptors `pass_fds`, under their numbers.
         """
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid())),
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            start_new_session=True,
-            pass_fds=pass_fds,
-            limit=2**22,
-        )
-        return cls(process, name)
+        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]
+        return cls(await Spawned.start(tied, {**os.environ, **(env or {})}, cwd, pass_fds), name)
 
     @property
     def pid(self) -> int:
@@ -70,19 +60,15 @@ class Child:
 
     async def send_line(self, line: bytes) -> None:
         """Write a line to its stdin, which stays open. A child that died already is found out by `read_line`."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(ConnectionError, RuntimeError):  # RuntimeError is uvloop's word for a closed pipe
+        if not self._process.stdin.is_closing():
             self._process.stdin.write(line + b"\n")
-            await self._process.stdin.drain()
 
     async def read_line(self) -> bytes:
         """The next line of its stdout; empty once it has closed it."""
-        assert self._process.stdout is not None
         return (await self._process.stdout.readline()).rstrip(b"\n")
 
     async def discard_stdout(self) -> None:
         """Read stdout into the log until its end, so that a talkative child never blocks on a full pipe."""
-        assert self._process.stdout is not None
         await self._read(self._process.stdout)
 
     async def wait(self) -> str:
@@ -115,7 +101,6 @@ class Child:
             os.killpg(self.pid, number)
 
     async def _read_stderr(self) -> None:
-        assert self._process.stderr is not None
         await self._read(self._process.stderr)
 
     async def _read(self, stream: asyncio.StreamReader) -> None:

@@ -1,0 +1,100 @@
+"""A process started without holding up the event loop, and its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Thread
+
+_LINE_BYTES = 2**22
+
+_SPAWNER = ThreadPoolExecutor(1, "spawner")
+"""One thread that lives as long as this process: the kernel's tie to a parent is one to the thread that forked."""
+
+
+class Spawned:
+    """A process with pipes for stdin, stdout and stderr. `returncode` is None while it runs."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._popen = popen
+        self._ended = asyncio.Event()
+        self.returncode: int | None = None
+        self.pid = popen.pid
+        self.stdout = asyncio.StreamReader(_LINE_BYTES)
+        self.stderr = asyncio.StreamReader(_LINE_BYTES)
+        self.stdin: asyncio.WriteTransport
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, pass_fds: Sequence[int]
+    ) -> Spawned:
+        """Start it in a session of its own; raises OSError. A start that is cancelled leaves no process.
+
+        An event loop that forks by itself stands still until the child is another program: 10 ms for a gateway's size.
+        """
+        begun = _SPAWNER.submit(_begin, argv, env, cwd, pass_fds)
+        try:
+            popen = await asyncio.shield(asyncio.wrap_future(begun))
+        except asyncio.CancelledError:
+            begun.add_done_callback(_end)
+            raise
+        process = cls(popen)
+        await process._connect()
+        return process
+
+    async def _connect(self) -> None:
+        assert self._popen.stdin is not None
+        for reader, pipe in ((self.stdout, self._popen.stdout), (self.stderr, self._popen.stderr)):
+            await self._loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), pipe)
+        self.stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, self._popen.stdin)
+        Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
+
+    def _watch(self) -> None:
+        code = self._popen.wait()
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody asks any more
+            self._loop.call_soon_threadsafe(self._end, code)
+
+    def _end(self, code: int) -> None:
+        self.returncode = code
+        self.stdin.close()
+        self._ended.set()
+
+    async def wait(self) -> int:
+        """Wait for its end; gives its exit code, negative for the signal that ended it."""
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+
+def _begin(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, pass_fds: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        argv,
+        bufsize=0,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+
+
+def _end(begun: Future[subprocess.Popen[bytes]]) -> None:
+    if begun.cancelled() or begun.exception() is not None:
+        return
+    popen = begun.result()
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
+        if pipe is not None:
+            pipe.close()
+    popen.kill()
+    popen.wait()
