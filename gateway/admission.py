@@ -19,6 +19,9 @@ _RETRY_AFTER_S = 1.0
 _TIMER_NS = 1_000_000
 """Event loops end a wait by so much too early."""
 
+_A_CHANCE_NS = 2_000_000
+"""A request with less time than this says nothing of the model when its time is up."""
+
 _NOT_RUN = (asyncio.CancelledError, DeadlineExceeded, BackendUnavailable)
 """What says nothing of how fast a model is."""
 
@@ -77,12 +80,13 @@ class ConcurrencyLimit:
 
     async def infer(self, inputs: Tensors, urgency: Urgency = ROUTINE) -> Tensors:
         """See Servable.infer; raises Overloaded where it is refused."""
+        came_ns = self._clock()
         if not self._begins(urgency):
             await self._turn(urgency)
         try:
             outputs = await self._servable.infer(inputs, urgency)
         except BaseException as error:
-            self._failed(urgency, error)
+            self._failed(urgency, error, came_ns)
             raise
         self._pace.answered(self._clock(), self._in_flight)
         self._pass_on()
@@ -90,12 +94,13 @@ class ConcurrencyLimit:
 
     async def let_through(self, act: Callable[[Servable], Awaitable[T]], urgency: Urgency = ROUTINE) -> T:
         """Do what only this kind of servable can, under the same limits; raises Overloaded as `infer` does."""
+        came_ns = self._clock()
         if not self._begins(urgency):
             await self._turn(urgency)
         try:
             result = await act(self._direct)
         except BaseException as error:
-            self._failed(urgency, error)
+            self._failed(urgency, error, came_ns)
             raise
         self._pace.answered(self._clock(), self._in_flight)
         self._pass_on()
@@ -113,11 +118,11 @@ class ConcurrencyLimit:
         self._in_flight = running + 1
         return True
 
-    def _failed(self, urgency: Urgency, error: BaseException) -> None:
+    def _failed(self, urgency: Urgency, error: BaseException, came_ns: int) -> None:
         now_ns = self._clock()
         if not isinstance(error, _NOT_RUN):
             self._pace.answered(now_ns, self._in_flight)
-        elif 0 < urgency.deadline_ns <= now_ns + _TIMER_NS:
+        elif came_ns + _A_CHANCE_NS <= urgency.deadline_ns <= now_ns + _TIMER_NS:
             self._pace.expired()
         self._pass_on()
 

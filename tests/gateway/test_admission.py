@@ -421,3 +421,22 @@ async def test_it_is_a_servable_like_the_one_that_it_wraps() -> None:
     assert limit.signature == SIGNATURE
     await limit.aclose()
     assert model.closed
+
+
+@pytest.mark.parametrize(("had_ns", "refused"), [(1_000, False), (50_000_000, True)])
+async def test_requests_that_never_had_a_chance_say_nothing_of_the_model(had_ns: int, refused: bool) -> None:
+    model, now_ns = HeldServable(), 10**9
+    limit = ConcurrencyLimit(model, 100, 100, clock=lambda: now_ns)
+    for _ in range(9):
+        hurried = asyncio.create_task(limit.infer(X, Urgency(now_ns + had_ns)))
+        await turns()
+        now_ns += had_ns
+        hurried.cancel()
+        await turns()
+    one, other = (asyncio.create_task(limit.infer(X, Urgency(now_ns + 10**10))) for _ in range(2))
+    await turns()
+    assert other.done() == refused
+    while model.running:
+        await finish(model)
+    ended = await asyncio.gather(one, other, return_exceptions=True)
+    assert isinstance(ended[1], Overloaded) == refused
