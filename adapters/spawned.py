@@ -17,6 +17,15 @@ _SPAWNER = ThreadPoolExecutor(1, "spawner")
 """One thread that lives as long as this process: the kernel's tie to a parent is one to the thread that forked."""
 
 
+class _ToItsEnd(asyncio.StreamReaderProtocol):
+    """Reads a pipe that is closed once its other end is: by itself, the reader would keep it open."""
+
+    def eof_received(self) -> bool:
+        """Called by the event loop."""
+        super().eof_received()
+        return False
+
+
 class Spawned:
     """A process with pipes for stdin, stdout and stderr. `returncode` is None while it runs."""
 
@@ -51,7 +60,7 @@ class Spawned:
     async def _connect(self) -> None:
         assert self._popen.stdin is not None
         for reader, pipe in ((self.stdout, self._popen.stdout), (self.stderr, self._popen.stderr)):
-            await self._loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), pipe)
+            await self._loop.connect_read_pipe(partial(_ToItsEnd, reader), pipe)
         self.stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, self._popen.stdin)
         Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
 
