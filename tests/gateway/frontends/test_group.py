@@ -281,6 +281,7 @@ async def test_a_dead_frontends_connections_go_to_another_until_it_is_back() -> 
         world[3].die()
         await until(lambda: world[2].ports.accepts == [2, 1, 3])
         world.mute = False
+        await until(lambda: all(world[number].is_linked for number in (1, 3)))
         for number in (1, 3):
             world[number].link.tell(m.Hello())
         await world.settled()

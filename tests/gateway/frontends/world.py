@@ -113,6 +113,11 @@ class FakeFrontend:
                 self._link.close()
 
     @property
+    def is_linked(self) -> bool:
+        """Whether it has come so far as to have a link."""
+        return self._link is not None
+
+    @property
     def link(self) -> Link:
         """Its end of the link."""
         assert self._link is not None
