@@ -54,7 +54,12 @@ class Spawned:
             begun.add_done_callback(_end)
             raise
         process = cls(popen)
-        await process._connect()
+        try:
+            await process._connect()
+        except BaseException:
+            popen.kill()  # its pipes are closed by who reads them, or with the last reference to them
+            _SPAWNER.submit(popen.wait)
+            raise
         return process
 
     async def _connect(self) -> None:

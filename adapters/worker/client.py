@@ -35,8 +35,8 @@ class WorkerClient(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = wire.FrameReader()
         self._ids = itertools.count(1)
+        # Until the worker has answered, not until nobody waits any more: it answers each request once.
         self._waiting: dict[int, asyncio.Future[dict[str, Tensor]]] = {}
-        self._unanswered: set[int] = set()
         self._transport: asyncio.WriteTransport | None = None
         self._unsent: list[bytes | memoryview] = []
         self._flushing = False
@@ -65,17 +65,15 @@ class WorkerClient(asyncio.Protocol):
         if self._transport is None:
             raise BackendUnavailable("the worker of this deployment is gone; it is being restarted")
         request_id = next(self._ids)
+        parts = wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency, self._place)
         future: asyncio.Future[dict[str, Tensor]] = self._loop.create_future()
         self._waiting[request_id] = future
-        self._unanswered.add(request_id)
-        self._send(wire.tensors_frame(_INFER, request_id, inputs, monotonic_ns(), urgency, self._place))
+        self._send(parts)
         try:
             return await future
         except asyncio.CancelledError:
             self._send([wire.bare_frame(wire.Kind.CANCEL, request_id)])
             raise
-        finally:
-            self._waiting.pop(request_id, None)
 
     def _send(self, parts: list[bytes | memoryview]) -> None:
         # A request that is alone goes out at once; when there are others, one write takes all requests of one turn of
@@ -113,21 +111,21 @@ class WorkerClient(asyncio.Protocol):
             self._transport.abort()
 
     def _answer(self, frame: wire.Frame) -> None:
-        if frame.id not in self._unanswered:
-            raise wire.BrokenFrame(f"an answer to {frame.id}, which was not asked, or has been answered")
-        self._unanswered.remove(frame.id)
         future = self._waiting.get(frame.id)
-        answered = future is not None and not future.done()
+        if future is None:
+            raise wire.BrokenFrame(f"an answer to {frame.id}, which was not asked, or has been answered")
+        answered = not future.done()
         if self._memory is not None and frame.id in self._owners:
             self._memory.placed.release(frame.id)
         if frame.kind is _RESULT:
-            if future is not None and answered:
+            if answered:
                 future.set_result(frame.tensors(self._shared, copied=True))
             if frame.shares:
                 self._unsent.append(wire.bare_frame(wire.Kind.RELEASE, frame.id))  # goes with the next request
             self.executions.add(frame.execution, answered)
-        elif future is not None and answered and frame.kind is wire.Kind.ERROR:
+        elif answered and frame.kind is wire.Kind.ERROR:
             future.set_exception(frame.error())
+        del self._waiting[frame.id]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop: whatever still waits will not be answered."""
