@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adapters.base import Batching
+
 _BACK_OFF = 0.9
 _FIRST_STEP, _STEP = 1.0, 0.25
 _NS_PER_MS = 1_000_000
@@ -40,3 +42,10 @@ class AdaptiveLimit:
         if not self._allowed_rows:
             return rows
         return max((size for size in self._allowed_rows if size <= rows), default=self._allowed_rows[0])
+
+
+def limit_for(batching: Batching, max_rows: int) -> AdaptiveLimit | None:
+    """The limit that a deployment's batches adapt to; None where it wants none, or has no batches."""
+    if batching.latency_target_ms is None or max_rows <= 1:
+        return None
+    return AdaptiveLimit(batching.latency_target_ms, max_rows, batching.allowed_rows)

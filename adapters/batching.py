@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from adapters.base import ROUTINE, Urgency
+from adapters.base import ROUTINE, Batching, Urgency
 from adapters.errors import InferenceFailed
-from adapters.tensors import Tensors
+from adapters.tensors import Signature, Tensors
 
 Key: TypeAlias = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 _NEVER_NS = 2**63
+_NS_PER_MS = 1_000_000
 
 
 class Call:
@@ -161,9 +162,19 @@ class BatchQueue:
         self._due_ns = min(self._due_ns, due_ns)
 
 
+def queue_for(batching: Batching, max_rows: int) -> BatchQueue:
+    """The queue of a deployment that batches so many rows at most."""
+    return BatchQueue(max_rows, round(batching.max_delay_ms * _NS_PER_MS))
+
+
 def padded_rows(rows: int, allowed_rows: Sequence[int]) -> int:
     """The smallest of the allowed sizes (ascending) that holds so many rows; the rows themselves where none does."""
     return next((size for size in allowed_rows if size >= rows), rows) if rows else 0
+
+
+def joint_rows(calls: Sequence[Call], signature: Signature) -> int:
+    """How many rows run when these calls do, for statistics: of a call alone, by what the model says of its axes."""
+    return signature.rows(calls[0].inputs) if len(calls) == 1 else _joint_rows(calls)
 
 
 def gather(calls: Sequence[Call], allowed_rows: Sequence[int] = ()) -> Tensors:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TypeAlias
 
-from adapters.adaptive_limit import AdaptiveLimit
+from adapters.adaptive_limit import limit_for
 from adapters.base import ROUTINE, RUNTIMES_OWN, Batching, Endpoint, Servable, Urgency
-from adapters.batching import BatchQueue, Call, gather, padded_rows, scatter
+from adapters.batching import Call, gather, joint_rows, padded_rows, queue_for, scatter
 from adapters.errors import BackendUnavailable, DeadlineExceeded, InferenceFailed, InvalidInput
 from adapters.executions import Execution, Executions
 from adapters.tensors import Tensors
@@ -45,10 +45,8 @@ class Batcher:
         self._at_once = at_once
         self._allowed_rows = batching.allowed_rows
         self._delays = batching.max_delay_ms > 0
-        self._queue = BatchQueue(max_rows, round(batching.max_delay_ms * 1e6))
-        self._limit: AdaptiveLimit | None = None
-        if batching.latency_target_ms is not None:
-            self._limit = AdaptiveLimit(batching.latency_target_ms, max_rows, batching.allowed_rows)
+        self._queue = queue_for(batching, max_rows)
+        self._limit = limit_for(batching, max_rows)
         self._alone = 0
         self._batches: dict[asyncio.Task[None], list[Call]] = {}  # the calls' tokens are what their callers wait for
         self._timer: asyncio.TimerHandle | None = None
@@ -156,8 +154,7 @@ class Batcher:
         outputs = await self._servable.infer(inputs, _joint_urgency(calls))
         ran_ns = monotonic_ns()
         answers = scatter(outputs, calls, self._allowed_rows)
-        alone = len(calls) == 1
-        rows = self.signature.rows(calls[0].inputs) if alone else sum([call.rows or 0 for call in calls])
+        rows = joint_rows(calls, self.signature)
         if self._limit is not None:
             self._limit.learn(padded_rows(rows, self._allowed_rows), ran_ns - gathered_ns)
         costs = gathered_ns - taken_ns, ran_ns - gathered_ns, monotonic_ns() - ran_ns, rows

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from adapters import wire
 from adapters.adaptive_limit import AdaptiveLimit
 from adapters.base import Session
-from adapters.batching import Call, gather, padded_rows, scatter
+from adapters.batching import Call, gather, joint_rows, padded_rows, scatter
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
 
 _log = logging.getLogger(__name__)
@@ -73,8 +73,7 @@ class Instance:
         except Exception as error:
             raise InferenceFailed(f"the model's answer cannot be sent: {first_line(error)}") from error
         input_ns, run_ns, output_ns = gathered_ns - taken_ns, ran_ns - gathered_ns, monotonic_ns() - ran_ns
-        alone = len(batch) == 1
-        rows = self._session.signature.rows(batch[0].inputs) if alone else sum([call.rows or 0 for call in batch])
+        rows = joint_rows(batch, self._session.signature)
         if self._limit is not None:
             self._limit.learn(padded_rows(rows, self._allowed_rows), run_ns)
         for call, frame in zip(batch, frames, strict=True):

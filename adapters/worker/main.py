@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.adaptive_limit import AdaptiveLimit
+from adapters.adaptive_limit import limit_for
 from adapters.base import Runtime, Session, SharedSession
-from adapters.batching import BatchQueue
+from adapters.batching import queue_for
 from adapters.errors import LoadFailed
 from adapters.worker.instance import Instance, first_line
 from adapters.worker.job import Job, Ready, Refused
@@ -53,10 +53,7 @@ def _another(session: Session, runtime: Runtime, job: Job) -> Session:
 
 def _serve(job: Job, sessions: list[Session], max_rows: int, listener: socket.socket) -> None:
     batching = job.batching
-    limit = None
-    if batching.latency_target_ms is not None and max_rows > 1:
-        limit = AdaptiveLimit(batching.latency_target_ms, max_rows, batching.allowed_rows)
-    queue = BatchQueue(max_rows, round(batching.max_delay_ms * 1e6))
+    limit, queue = limit_for(batching, max_rows), queue_for(batching, max_rows)
     instances = [Instance(each, batching.allowed_rows, limit) for each in sessions]
     if job.run_limit_s is not None:
         Watchdog(instances, job.run_limit_s).start()

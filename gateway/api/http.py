@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from gateway.api.answers import encode_answer
 from gateway.api.dialect import Answer
 from gateway.api.heads import Head
 from gateway.api.reading import RequestReader
+from gateway.api.writing import encode_answer
 
 _STALL_S: Final = 30.0
 """A request that does not go on for so long, or that does not begin on a new connection, is given up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -27,7 +28,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
-class RequestReader(HttpToolsProtocol):
+class RequestReader(HttpToolsProtocol, ABC):
     """Reads whole requests, and gives those that the endpoint's dialects claim to `_received`.
 
     A head is parsed once: the next of the same bytes is known. Everything else takes uvicorn's way through ASGI.
@@ -52,11 +53,13 @@ class RequestReader(HttpToolsProtocol):
         self._served = False
         self._touched_s = self.loop.time()
 
+    @abstractmethod
     def _received(self, head: Head, body: bytes) -> None:
-        raise NotImplementedError
+        """A whole request has come in."""
 
+    @abstractmethod
     def _answer(self, head: Head, answer: Answer) -> None:
-        raise NotImplementedError
+        """Write an answer; nothing is owed before it."""
 
     @property
     def _owes(self) -> bool:

@@ -25,10 +25,10 @@ from rich.table import Table
 from adapters import wire
 from adapters.base import Endpoint
 from adapters.batching import BatchQueue, Call, gather, scatter
-from gateway.api.answers import encode_answer
 from gateway.api.dialect import Answer
 from gateway.api.heads import Head, KnownHeads
 from gateway.api.open_inference import OpenInferenceHttp
+from gateway.api.writing import encode_answer
 from gateway.dataplane import DataPlane
 from gateway.protocols.open_inference import decode_infer, encode_infer
 from gateway.registry import Registry
