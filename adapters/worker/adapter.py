@@ -50,7 +50,7 @@ class WorkerAdapter:
         self._sockets = sockets
         self._on_death = on_death
         self._numbers = itertools.count(1)
-        self._loading: set[Child] = set()
+        self._loading: set[asyncio.Task[Child]] = set()
         self._children: dict[str, Child] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
 
@@ -64,15 +64,18 @@ class WorkerAdapter:
     async def load(self, artifact: Artifact) -> Endpoint:
         """Start a worker and wait until it has loaded the artifact; see Adapter.load."""
         address = self._sockets / f"{self.backend[:4]}{next(self._numbers)}"
-        child = await Child.start(python_argv("adapters.worker.main"), name=str(artifact), env=python_environment())
-        self._loading.add(child)
+        start = Child.start(python_argv("adapters.worker.main"), name=str(artifact), env=python_environment())
+        starting = asyncio.create_task(start, name=f"start {artifact}")
+        self._loading.add(starting)
         try:
-            ready = await self._hand_over(child, artifact, address)
-        except BaseException:  # a cancelled load must not leave a process behind
-            await child.stop(grace_s=0)
-            raise
+            child = await starting
+            try:
+                ready = await self._hand_over(child, artifact, address)
+            except BaseException:  # a cancelled load must not leave a process behind
+                await child.stop(grace_s=0)
+                raise
         finally:
-            self._loading.discard(child)
+            self._loading.discard(starting)
         endpoint = Endpoint(
             self.backend,
             f"unix:{address}",
@@ -124,7 +127,9 @@ class WorkerAdapter:
         """Stop every worker; loads that are under way fail with BackendDied."""
         for watch in self._watches.values():
             watch.cancel()
-        await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in (*self._children.values(), *self._loading)))
+        started = await asyncio.gather(*self._loading, return_exceptions=True)  # a process may be about to be there
+        children = [*self._children.values(), *(each for each in started if isinstance(each, Child))]
+        await asyncio.gather(*(child.stop(_STOP_GRACE_S) for child in children))
         self._children.clear()
         self._watches.clear()
 
