@@ -34,5 +34,9 @@ class NotAllowed(ServingError):
     """The server's settings do not allow it; the text names the setting."""
 
 
+class Conflict(ServingError):
+    """What is there now does not allow it; the text says what there is, and what to do first."""
+
+
 class Unsupported(ServingError):
     """The protocol has it, but nothing here, or not this deployment's backend, can do it."""

@@ -12,9 +12,9 @@ from gateway.experiments.report import Event, Look, Outcome, Receipt, View
 class ExperimentDesk(Protocol):
     """`who` is for the record: the caller's own word. Once a change returns, requests go by it.
 
-    All raise ModelNotFound where there is no such model or experiment; changes raise InvalidInput for what is not of its
-    form, Conflict where the experiment does not stand so, NotAllowed where its file is wrong or cannot be written, and
-    BackendUnavailable where the repository cannot be read.
+    All raise ModelNotFound where there is no such model or experiment; changes raise InvalidInput for what is not of
+    its form, Conflict where the experiment does not stand so, NotAllowed where its file is wrong or cannot be written,
+    and BackendUnavailable where the repository cannot be read.
     """
 
     def definitions(self, model: str | None = None) -> list[Definition]:

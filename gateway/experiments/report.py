@@ -93,8 +93,8 @@ class Analysis(msgspec.Struct, frozen=True):
 class VariantView(msgspec.Struct, frozen=True):
     """What one variant gets and does. `weight` is in force now, `share` what it got of this run's traffic (0..1).
 
-    `requests` were answered or failed; `errors` are failures that were not the callers'; of `examined` answers `not_finite`
-    held NaN or infinity. `units` are those counted, where there are units.
+    `requests` were answered or failed; `errors` are failures that were not the callers'; of `examined` answers
+    `not_finite` held NaN or infinity. `units` are those counted, where there are units.
     """
 
     name: str

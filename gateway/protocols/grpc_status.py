@@ -15,6 +15,7 @@ GRPC_STATUS: Final[Mapping[type[ServingError], grpc.StatusCode]] = {
     floor.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     errors.ModelNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Conflict: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RequestTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     floor.InferenceFailed: grpc.StatusCode.INTERNAL,

@@ -17,6 +17,7 @@ STATUS: Final[Mapping[type[ServingError], int]] = {
     floor.InvalidInput: 400,
     errors.NotAllowed: 403,
     errors.ModelNotFound: 404,
+    errors.Conflict: 409,
     errors.RequestTooLarge: 413,
     errors.Overloaded: 429,
     floor.InferenceFailed: 500,

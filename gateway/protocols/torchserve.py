@@ -18,6 +18,7 @@ ERRORS: Final[Mapping[type[ServingError], tuple[int, str]]] = {
     floor.InvalidInput: (400, "BadRequestException"),
     errors.NotAllowed: (403, "ForbiddenException"),
     errors.ModelNotFound: (404, "ModelNotFoundException"),
+    errors.Conflict: (409, "ConflictStatusException"),
     errors.RequestTooLarge: (413, "RequestEntityTooLargeException"),
     errors.Overloaded: (429, "TooManyRequestsException"),
     floor.InferenceFailed: (500, "InternalServerException"),
