@@ -14,6 +14,7 @@ from typing import TypeAlias
 from adapters.base import Endpoint
 from adapters.connect import connect
 from gateway.backends import FOLDERS, build_adapters
+from gateway.conduct.building import Conducting
 from gateway.config import Settings
 from gateway.control import app as control_app
 from gateway.control.same_origin import SameOrigin, is_loopback
@@ -49,6 +50,7 @@ class Gateway:
         self._control_socket = listen(settings.control_host, settings.control_port, "control_port")
         self._folder = _private_folder()
         adapters = build_adapters(settings, self._folder, self._on_death)
+        self._conducting = Conducting(settings)
         self.control = ControlPlane(
             settings.repository.absolute(),
             Planner(tuple(adapters), settings.settle_s),
@@ -58,6 +60,7 @@ class Gateway:
             load_timeout_s=settings.load_timeout_s,
             warm_up=WarmUp(connect),
             on_change=on_change,
+            split=self._conducting.conductor.split,
         )
         self.labels = Labels(self.control)
         self.models = ModelControl(
@@ -68,7 +71,10 @@ class Gateway:
             load_timeout_s=settings.load_timeout_s,
         )
         access: ModelAccess = FullAccess(self.models, self.frontends.statistics)
-        self.frontends.open(access if settings.model_control else LookOnly(access))
+        self._conducting.join(self.control, self.frontends, self.labels)
+        self.frontends.open(
+            access if settings.model_control else LookOnly(access), take=self._conducting.conductor.take
+        )
 
     @property
     def inference_url(self) -> str:
@@ -102,26 +108,37 @@ class Gateway:
         serving = [await server.start(), *await self.frontends.start()]
         await server.accept({1: self._control_socket})
         watching = asyncio.create_task(self.control.run(), name="control plane")
+        conducting = asyncio.create_task(self._conducting.conductor.run(), name="conductor")
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait([*serving, watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*serving, watching, conducting, stopping], return_when=asyncio.FIRST_COMPLETED)
             _log.info("stopping: no new requests are taken, %s", "running ones are answered")
         finally:
             await self.frontends.drain()
+            conducting.cancel()
             watching.cancel()
+            await self._conducting.close()
             await self.control.stop()
             await self.frontends.close()
             self._control_socket.close()
             await server.stop()
-            await asyncio.wait([*serving, watching])
+            await asyncio.wait([*serving, watching, conducting])
             stopping.cancel()
             shutil.rmtree(self._folder, ignore_errors=True)
-        for task in (*serving, watching):
+        for task in (*serving, watching, conducting):
             if not task.cancelled() and (error := task.exception()):
                 raise error
 
     def _control_app(self) -> SameOrigin:
-        app = control_app.build(self.control, self.frontends, self.labels, self.models, self._settings.max_body_bytes)
+        app = control_app.build(
+            self.control,
+            self.frontends,
+            self.labels,
+            self.models,
+            self._settings.max_body_bytes,
+            lambda: self.inference_url,
+            self._conducting.desk,
+        )
         return SameOrigin(app, loopback=is_loopback(self._settings.control_host))
 
 

@@ -8,14 +8,15 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 from urllib.parse import quote
 
-import httpx
 import typer
-from rich.console import Console
 
 from gateway.config import ConfigError, read_settings
+from gateway.experiment_commands import experiment
+from gateway.terminal.asking import CONTROL, Control, get, request
+from gateway.terminal.screen import err, fail, out, plain
 
 app = typer.Typer(
     name="torii",
@@ -24,16 +25,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(experiment, name="experiment")
 
-_out = Console()
-_err = Console(stderr=True)
-_TIMEOUT_S = 60.0
 _MODEL = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>[0-9]+))?(?:@(?P<backend>[^/@]+))?")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        _out.print(f"torii {metadata.version('torii-gateway')}", highlight=False)
+        out.print(f"torii {metadata.version('torii-gateway')}", highlight=False)
         raise typer.Exit
 
 
@@ -44,11 +43,6 @@ def torii(
     ] = False,
 ) -> None:
     """One gate to every model: one repository, served by TF Serving, TorchServe, ONNX Runtime and TFLite."""
-
-
-def _fail(text: str) -> NoReturn:
-    _err.print(f"[red]error:[/red] {text}", highlight=False, markup=True, soft_wrap=True)
-    raise typer.Exit(1)
 
 
 @app.command(epilog="Examples:  [b]torii serve model_repo[/b]   |   [b]torii serve --http-port 9000 --host 0.0.0.0[/b]")
@@ -90,41 +84,41 @@ def serve(
             log_level=log_level,
         )
     except ConfigError as error:
-        _fail(str(error))
+        fail(str(error))
     try:
-        serve_forever(settings, _err)
+        serve_forever(settings, err)
     except Exception as error:
         from gateway.ports import PortTaken
 
         if isinstance(error, PortTaken | NotADirectoryError):
-            _fail(str(error))
+            fail(str(error))
         raise
 
 
 @app.command(epilog="Example:  [b]torii status --control http://127.0.0.1:8002[/b]")
 def status(
-    control: Annotated[str, typer.Option(envvar="TORII_CONTROL", help="The control API")] = "http://127.0.0.1:8002",
+    control: Control = CONTROL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the control API's own answer")] = False,
 ) -> None:
     """Show every deployment: state, reason, process, memory, digest. Exit code 2 where one has failed."""
     from gateway.terminal import tables
 
-    answer = _get(f"{control}/v1/status", "the control API", "--control")
+    answer = get(f"{control}/v1/status", "the control API", "--control")
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
-        _out.print(tables.deployments(answer))
+        out.print(tables.deployments(answer))
         for line in tables.reasons(answer):
-            _out.print(line, soft_wrap=True)
+            out.print(line, soft_wrap=True)
         for backend in answer["backends"]:
             if backend["missing"]:
-                _out.print(f"[yellow]{backend['backend']}[/yellow] cannot serve: {_plain(backend['missing'])}")
+                out.print(f"[yellow]{backend['backend']}[/yellow] cannot serve: {plain(backend['missing'])}")
         for problem in answer["problems"]:
-            _out.print("[yellow]problem[/yellow] " + _plain(problem), highlight=False)
+            out.print("[yellow]problem[/yellow] " + plain(problem), highlight=False)
         state = "ready" if answer["ready"] else "starting"
-        _out.print(f"gateway: {state}, RSS {tables.size(answer['gateway_rss_bytes'])}")
+        out.print(f"gateway: {state}, RSS {tables.size(answer['gateway_rss_bytes'])}")
         for each in tables.frontends(answer):
-            _out.print(each)
+            out.print(each)
     if any(each["state"] == "FAILED" for each in answer["deployments"]):
         raise typer.Exit(2)
 
@@ -138,24 +132,24 @@ def label(
     name: Annotated[str | None, typer.Argument(metavar="LABEL", help="The label to set or move")] = None,
     version: Annotated[int | None, typer.Argument(help="The version that it is to name; it must be ready")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the label away")] = False,
-    control: Annotated[str, typer.Option(envvar="TORII_CONTROL", help="The control API")] = "http://127.0.0.1:8002",
+    control: Control = CONTROL,
 ) -> None:
     """List a model's labels, set or move one, or take one away. `stable` is the version that unpinned requests get.
 
     Requests go by the new labels when this returns.
     """
     if (name is None and remove) or (name is not None and (version is None) != remove):
-        _fail("expected MODEL, MODEL LABEL VERSION, or MODEL LABEL --remove")
+        fail("expected MODEL, MODEL LABEL VERSION, or MODEL LABEL --remove")
     url = f"{control}/v1/models/{quote(model, safe='')}/labels"
     if name is None:
-        answer = _get(url, "the control API", "--control")
+        answer = get(url, "the control API", "--control")
     else:
         method, body = ("DELETE", None) if remove else ("PUT", {"version": version})
-        answer = _request(method, f"{url}/{quote(name, safe='')}", "the control API", "--control", body).json()
+        answer = request(method, f"{url}/{quote(name, safe='')}", "the control API", "--control", body).json()
     for each, number in sorted(answer["labels"].items()):
-        _out.print(f"{each} = {number}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{each} = {number}", markup=False, highlight=False, soft_wrap=True)
     if not answer["labels"]:
-        _out.print(f"{model} has no labels", markup=False, highlight=False)
+        out.print(f"{model} has no labels", markup=False, highlight=False)
 
 
 @app.command(
@@ -177,17 +171,17 @@ def infer(
 
     base = f"{url}/v2/models/{_path(model)}"
     try:
-        body = payloads.request_body(file, _get(base, "the inference API", "--url"))
+        body = payloads.request_body(file, get(base, "the inference API", "--url"))
     except payloads.UnusableFile as error:
-        _fail(_plain(str(error)))
-    response = _request("POST", f"{base}/infer", "the inference API", "--url", body)
+        fail(plain(str(error)))
+    response = request("POST", f"{base}/infer", "the inference API", "--url", body)
     answer = response.json()
     if as_json:
         sys.stdout.write(json.dumps(answer) + "\n")
         return
-    _out.print(tables.outputs(answer))
+    out.print(tables.outputs(answer))
     milliseconds = response.elapsed.total_seconds() * 1000
-    _out.print(f"served by {response.headers['torii-served-by']} in {milliseconds:.1f} ms")
+    out.print(f"served by {response.headers['torii-served-by']} in {milliseconds:.1f} ms")
 
 
 @app.command(epilog="Example:  [b]torii check model_repo[/b]")
@@ -204,11 +198,11 @@ def check(
     try:
         rows, problems = inspect(repository, read_settings())
     except ConfigError as error:
-        _fail(_plain(str(error)))
-    _out.print(tables.plans(rows))
+        fail(plain(str(error)))
+    out.print(tables.plans(rows))
     for problem in problems:
-        _out.print("[red]problem[/red] " + _plain(str(problem)), highlight=False, soft_wrap=True)
-    _out.print(f"{len(rows)} deployments, {len(problems)} problems")
+        out.print("[red]problem[/red] " + plain(str(problem)), highlight=False, soft_wrap=True)
+    out.print(f"{len(rows)} deployments, {len(problems)} problems")
     if problems:
         raise typer.Exit(1)
 
@@ -216,36 +210,9 @@ def check(
 def _path(model: str) -> str:
     match = _MODEL.fullmatch(model)
     if not match:
-        _fail(f"{_plain(model)}: expected MODEL, MODEL@BACKEND, MODEL/VERSION or MODEL/VERSION@BACKEND")
+        fail(f"{plain(model)}: expected MODEL, MODEL@BACKEND, MODEL/VERSION or MODEL/VERSION@BACKEND")
     segment = match["name"] + (f"@{match['backend']}" if match["backend"] else "")
     return segment + (f"/versions/{match['version']}" if match["version"] else "")
-
-
-def _get(url: str, what: str, option: str) -> Any:
-    return _request("GET", url, what, option).json()
-
-
-def _request(method: str, url: str, what: str, option: str, body: object = None) -> httpx.Response:
-    try:
-        response = httpx.request(method, url, json=body, timeout=_TIMEOUT_S)
-    except httpx.HTTPError as error:
-        _fail(f"{what} does not answer at {url} ({error}). Is `torii serve` running? {option} says where.")
-    except httpx.InvalidURL as error:
-        _fail(f"{option}: {_plain(str(error))}")
-    except ValueError:
-        _fail('the file holds NaN or an infinity: give a JSON request with "NaN" and the parameter non_finite "string"')
-    if response.is_error:
-        try:
-            text = response.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            text = response.text[:500]
-        _fail(f"{response.status_code} {_plain(text)}")
-    return response
-
-
-def _plain(text: str) -> str:
-    """Text of others, so that it cannot be taken for markup."""
-    return text.replace("[", r"\[")
 
 
 def main() -> None:

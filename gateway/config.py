@@ -25,6 +25,7 @@ from adapters.tensors import DataType, Signature, TensorSpec
 from gateway.types import Caching, Limits
 
 SETTINGS_FILE = "torii.toml"
+MAX_CONFIG_BYTES = 1 << 20
 _LIMITS = Limits()
 _NOT_TOML = (ValueError, RecursionError)  # nested without end, and numbers of thousands of digits, are neither
 
@@ -124,6 +125,14 @@ class Settings(BaseSettings):
     frontends: int = Field(
         1, ge=1, le=64, description="processes that answer requests on the inference ports; more than 1 on Linux only"
     )
+    store: str | None = Field(
+        None,
+        description="where evidence of experiments is kept: sqlite:////PATH or postgresql://USER:PASSWORD@HOST/NAME; "
+        "without it, a file in the user's state folder for each repository",
+    )
+    store_name: str | None = Field(
+        None, description="this gateway's name among those that share a store; without it, host and control port"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     tfserving: TfServingSettings = Field(default_factory=TfServingSettings)
     torchserve: TorchServeSettings = Field(default_factory=TorchServeSettings)
@@ -151,7 +160,7 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise ConfigError(_explain(f"settings (flags, TORII_…, {SETTINGS_FILE})", error)) from None
+        raise ConfigError(explain(f"settings (flags, TORII_…, {SETTINGS_FILE})", error)) from None
     except _NOT_TOML as error:
         raise ConfigError(f"{SETTINGS_FILE}: not TOML: {error}") from None
 
@@ -295,7 +304,7 @@ def read_model_config(text: str, file: str) -> ModelConfig:
     try:
         return ModelConfig.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        raise ConfigError(_explain(file, error)) from None
+        raise ConfigError(explain(file, error)) from None
     except _NOT_TOML as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
 
@@ -310,15 +319,16 @@ def read_labels(text: str, file: str) -> dict[str, int]:
     try:
         return dict(_Labels.model_validate(tomllib.loads(text)).__pydantic_extra__)
     except ValidationError as error:
-        raise ConfigError(_explain(file, error)) from None
+        raise ConfigError(explain(file, error)) from None
     except _NOT_TOML as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
 
 
-def _explain(file: str, error: ValidationError) -> str:
+def explain(file: str, error: ValidationError) -> str:
+    """Every mistake in a file's text, or in a document of its form: file, key, what was expected, what was found."""
     mistakes: dict[str, list[str]] = {}
     for detail in error.errors():
-        key = ".".join(str(part) for part in detail["loc"]) or "(all of it)"
+        key = ".".join(f"{part!s:.80}" for part in detail["loc"]) or "(all of it)"
         shows = detail["type"] != "missing" and not isinstance(detail["input"], dict) and "token" not in key
         found = f", found {detail['input']!r:.100}" if shows else ""  # a table may hold a key to a server
         text = (

@@ -39,13 +39,16 @@ class ControlPlane:
         load_timeout_s: float,
         warm_up: Callable[[Endpoint, Path | None, Batching], Awaitable[Endpoint]],
         on_change: Callable[[Record], None] = lambda record: None,
+        split: Callable[[ModelTable], ModelTable] = lambda table: table,
     ) -> None:
+        """`split` puts the running experiments into a model's table; it may be asked at any time."""
         self.root = root
         self.adapters = adapters
         self.repository = Snapshot()
         self.snapshot = Snapshot()
         self.wanted: Mapping[Deployment, Wanted] = {}
         self.scanned = asyncio.Event()
+        self._split = split
         self._planner = planner
         self._frontend = frontend
         self._poll_s = poll_s
@@ -88,7 +91,7 @@ class ControlPlane:
         for deployment, record in self._lifecycle.records.items():
             models.setdefault(deployment.model, {})[deployment] = record.standing
         return {
-            name: ModelTable(name, self._planner.order(name), self._planner.labels(name), standings)
+            name: self._split(ModelTable(name, self._planner.order(name), self._planner.labels(name), standings))
             for name, standings in models.items()
         }
 
@@ -169,6 +172,15 @@ class ControlPlane:
             else:
                 reason = "its files are still changing" if wanted.wish is Wish.WAIT else ""
                 self._lifecycle.find(deployment, State.FOUND, reason)
+
+    def show(self) -> None:
+        """Have requests go by what is known now: experiments may have changed."""
+        if self.scanned.is_set() and not self._stopping:
+            self._show()
+
+    def wake(self) -> None:
+        """Look at the repository soon."""
+        self._wake.set()
 
     def _show(self) -> None:
         self._frontend.show(self.tables())

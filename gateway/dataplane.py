@@ -1,19 +1,37 @@
-"""One request, whatever protocol it came by: route, lease, check, run."""
+"""One request, whatever protocol it came by: assign, route, lease, check, run."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic_ns
-from typing import TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from adapters.base import Servable, Urgency
 from adapters.errors import DeadlineExceeded
+from adapters.tensors import Tensors
 from gateway.deadline import Deadline, Deadlines
 from gateway.errors import Overloaded
+from gateway.experiments.assignment import Assignment
 from gateway.registry import Lease, Registry
-from gateway.types import InferRequest, InferResponse, Target
+from gateway.types import Caller, Deployment, InferRequest, InferResponse, Target
 
 T = TypeVar("T")
+
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
+
+
+class Way(msgspec.Struct, frozen=True):
+    """Who answers a request, and for which variant of which experiment, if for one."""
+
+    lease: Lease
+    assignment: Assignment | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """Who answers it."""
+        return self.lease.deployment
 
 
 class DataPlane:
@@ -23,15 +41,32 @@ class DataPlane:
         self._registry = registry
         self._deadlines = Deadlines()
 
-    async def infer(self, request: InferRequest) -> InferResponse:
-        """Run one request on the deployment that answers its target.
+    def route(self, target: Target, caller: Caller | None, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> Way:
+        """The way of a request, to be gone at once: with `infer` or `relay`, and nothing awaited before.
+
+        Raises:
+            ServingError: as `infer` does.
+        """
+        assignment = self._registry.assign(target, caller, parameters)
+        if assignment is None:
+            return Way(self._registry.lease(target))
+        try:
+            return Way(self._registry.lease(assignment.arm.arm.target), assignment)
+        except BaseException as error:
+            assignment.failed(error)
+            raise
+
+    async def infer(self, request: InferRequest, way: Way | None = None) -> InferResponse:
+        """Run one request on the deployment that answers its target, or on the `way` that was found for it.
 
         Cancelling drops the request wherever it waits.
 
         Raises:
             ServingError: any of its subclasses; each protocol gives each its own code.
         """
-        with self._registry.lease(request.target) as lease:
+        if way is None:
+            way = self.route(request.target, request.caller, request.parameters)
+        with way.lease as lease:
             signature = lease.servable.signature
             signature.check(request.inputs)
             if request.outputs is not None:
@@ -43,25 +78,26 @@ class DataPlane:
                 with Deadline(self._deadlines, timeout_s):
                     outputs = await lease.servable.infer(request.inputs, urgency)
             except TimeoutError as error:
-                lease.statistics.failed(monotonic_ns() - began_ns, error)
+                _failed(way, began_ns, error)
                 raise _late(lease, timeout_s) from error
             except BaseException as error:
-                lease.statistics.failed(monotonic_ns() - began_ns, error)
+                _failed(way, began_ns, error)
                 raise
-            lease.statistics.succeeded(signature.rows(request.inputs), monotonic_ns() - began_ns)
+            _succeeded(way, began_ns, signature.rows(request.inputs), outputs)
             if request.outputs is not None:
                 outputs = {name: outputs[name] for name in request.outputs}
-            return InferResponse(request.id, lease.deployment, lease.endpoint.runtime, outputs)
+            told = {} if way.assignment is None else way.assignment.parameters()
+            return InferResponse(request.id, lease.deployment, lease.endpoint.runtime, outputs, told, way.assignment)
 
-    async def relay(self, lease: Lease, act: Callable[[Servable], Awaitable[T]], timeout_ms: float | None = None) -> T:
+    async def relay(self, way: Way, act: Callable[[Servable], Awaitable[T]], timeout_ms: float | None = None) -> T:
         """Have a deployment do what only its kind of servable can, under its limits and deadline; counts one row.
 
-        `lease` comes from `resolve`, with nothing awaited since.
+        `way` comes from `route`, with nothing awaited since.
 
         Raises:
             ServingError: as `infer` does.
         """
-        with lease:
+        with way.lease as lease:
             began_ns = monotonic_ns()
             timeout_s = _timeout_s(lease, timeout_ms)
             urgency = Urgency(began_ns + int(timeout_s * 1e9))
@@ -69,12 +105,12 @@ class DataPlane:
                 with Deadline(self._deadlines, timeout_s):
                     result = await lease.servable.let_through(act, urgency)
             except TimeoutError as error:
-                lease.statistics.failed(monotonic_ns() - began_ns, error)
+                _failed(way, began_ns, error)
                 raise _late(lease, timeout_s) from error
             except BaseException as error:
-                lease.statistics.failed(monotonic_ns() - began_ns, error)
+                _failed(way, began_ns, error)
                 raise
-            lease.statistics.succeeded(1, monotonic_ns() - began_ns)
+            _succeeded(way, began_ns, 1, None)
             return result
 
     def admit(self, target: Target) -> None:
@@ -98,6 +134,19 @@ class DataPlane:
     def registry(self) -> Registry:
         """The table of models."""
         return self._registry
+
+
+def _succeeded(way: Way, began_ns: int, rows: int, outputs: Tensors | None) -> None:
+    took_ns = monotonic_ns() - began_ns
+    way.lease.statistics.succeeded(rows, took_ns)
+    if way.assignment is not None:
+        way.assignment.answered(took_ns, outputs)
+
+
+def _failed(way: Way, began_ns: int, error: BaseException) -> None:
+    way.lease.statistics.failed(monotonic_ns() - began_ns, error)
+    if way.assignment is not None:
+        way.assignment.failed(error)
 
 
 def _timeout_s(lease: Lease, asked_ms: float | None) -> float:

@@ -68,6 +68,10 @@ class Front(Protocol):
         """The frontends, in order of their numbers."""
         ...
 
+    async def collect(self) -> None:
+        """Have every frontend pass on at once what it has noted of experiments."""
+        ...
+
 
 class LocalFront:
     """The Front of a registry in this process."""

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import stat
-import tempfile
 import threading
 import tomllib
 from pathlib import Path
 
 from adapters.errors import InvalidInput
-from gateway.config import ConfigError, read_labels
+from gateway.config import MAX_CONFIG_BYTES, ConfigError, read_labels
 from gateway.controlplane import ControlPlane
 from gateway.errors import ModelNotFound, NotAllowed
-from gateway.repository import LABELS_FILE, MAX_CONFIG_BYTES, read_text
+from gateway.replacing import replace_text
+from gateway.repository import LABELS_FILE, read_text
 from gateway.routing import choose
 from gateway.types import Target
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_PUBLIC = 0o644
 
 
 class Labels:
@@ -114,27 +111,6 @@ def with_label(text: str, label: str, version: int | None) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole: whoever reads it finds the earlier content or the new one."""
     if file.is_symlink():
         raise ConfigError(f"{file.parent.name}/{file.name}: it is a symbolic link, which would be lost")
-    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else _PUBLIC
-    descriptor, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        Path(staged).replace(file)
-    except BaseException:
-        Path(staged).unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_text(file, text)

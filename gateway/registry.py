@@ -8,18 +8,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from adapters.base import Endpoint, Servable
 from gateway.admission import ConcurrencyLimit
 from gateway.answers import Answers, kept_answers, with_answers
 from gateway.batcher import batched
 from gateway.errors import VersionNotReady
+from gateway.experiments.assignment import Assigner, Assignment
+from gateway.experiments.recording import Recorder
 from gateway.kept_answers import KeptAnswers
 from gateway.routing import choose
 from gateway.shown import Shown
 from gateway.statistics import Statistics, StatisticsSnapshot
-from gateway.types import Deployment, ModelTable, Serving, Target
+from gateway.types import Caller, Deployment, ModelTable, Serving, Target
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Registry:
         self._routes: dict[Target, Deployment] = {}
         self._statistics: dict[Deployment, Statistics] = {}
         self._kept: dict[Deployment, KeptAnswers] = {}
+        self._assigners: dict[str, list[Assigner]] = {}
+        self.recorder = Recorder()
 
     @property
     def tables(self) -> Mapping[str, ModelTable]:
@@ -117,13 +121,36 @@ class Registry:
             raise VersionNotReady(f"{deployment} is being withdrawn")
         return lease
 
+    def assign(self, target: Target, caller: Caller | None, parameters: Mapping[str, Any]) -> Assignment | None:
+        """The variant for a request of the running experiment that it takes part in; None where there is none.
+
+        Raises:
+            InvalidInput: it chooses a variant that there is not.
+        """
+        if not self._assigners or target.version is not None or target.label is not None or target.backend is not None:
+            return None
+        for assigner in self._assigners.get(target.model, ()):
+            if assigner.takes(caller, parameters):
+                return assigner.assign(caller, parameters)
+        return None
+
     def show(self, tables: Mapping[str, ModelTable]) -> None:
         """Replace the tables. What they call READY has been published before."""
         self._shown.show(tables)
         self._routes.clear()
+        self._split(tables)
         for gone in self._statistics.keys() - self._shown.deployments() - self._leases.keys():
             del self._statistics[gone]
             self._kept.pop(gone, None)
+
+    def _split(self, tables: Mapping[str, ModelTable]) -> None:
+        splits = {(name, each.experiment): each for name, table in tables.items() for each in table.splits}
+        self._assigners = {
+            name: [Assigner(self.recorder.notes(name, each)) for each in table.splits]
+            for name, table in tables.items()
+            if table.splits
+        }
+        self.recorder.keep_only(splits)
 
     async def shown(self) -> None:
         """See lifecycle.Frontend: here, requests go by a table as soon as it is shown."""

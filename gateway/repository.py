@@ -7,18 +7,22 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from adapters.errors import BackendUnavailable
 from gateway.artifacts import VersionFiles, find_artifacts, printable
-from gateway.config import ConfigError, ModelConfig, read_labels, read_model_config
+from gateway.config import MAX_CONFIG_BYTES, ConfigError, ModelConfig, read_labels, read_model_config
 from gateway.errors import ModelNotFound
+from gateway.experiments.definition import Definition
+from gateway.experiments.files import FOLDER as EXPERIMENTS
+from gateway.experiments.files import read_experiment
 from gateway.types import MODEL_NAME
 
 _VERSION_FOLDER = re.compile(r"[0-9]{1,18}")
-MAX_CONFIG_BYTES = 1 << 20
 LABELS_FILE = "labels.toml"
 _NAMES_SHOWN = 20
+_MOST_EXPERIMENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Problem:
 class ModelEntry:
     """One model's folder.
 
-    `config` is None where model.toml is there but wrong, `labels` where labels.toml is (then `problems` says so).
+    `config` is None where model.toml is there but wrong, `labels` where labels.toml is, and of `experiments` each whose
+    file is (then `problems` says so).
     """
 
     name: str
@@ -45,6 +50,7 @@ class ModelEntry:
     labels: Mapping[str, int] | None
     versions: Mapping[int, VersionFiles]
     problems: tuple[Problem, ...]
+    experiments: Mapping[str, Definition | None] = field(default_factory=dict)
 
     def all_problems(self) -> list[Problem]:
         """Every mistake found, of the model and its versions."""
@@ -141,7 +147,42 @@ def scan_model(name: str, folder: Path) -> ModelEntry:
             for number in config.versions
             if number not in versions
         )
-    return ModelEntry(name, folder, config, labels, versions, tuple(problems))
+    experiments = _scan_experiments(name, folder / EXPERIMENTS, problems)
+    return ModelEntry(name, folder, config, labels, versions, tuple(problems), experiments)
+
+
+def _scan_experiments(model: str, folder: Path, problems: list[Problem]) -> dict[str, Definition | None]:
+    experiments: dict[str, Definition | None] = {}
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return experiments
+    for file in names:
+        where = f"{model}/{EXPERIMENTS}/{printable(file)}"
+        name = file.removesuffix(".toml")
+        if file.startswith("."):
+            continue
+        if not MODEL_NAME.fullmatch(name):
+            problems.append(Problem(where, "not read: an experiment's name is a-z 0-9 . _ - (64 at most)"))
+        elif len(experiments) >= _MOST_EXPERIMENTS:
+            problems.append(Problem(where, f"not read: there are more than {_MOST_EXPERIMENTS} experiments"))
+        else:
+            experiments[name] = _read_experiment(folder / file, model, name, where, problems)
+    return experiments
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str, model: str, name: str, where: str) -> Definition:
+    return read_experiment(text, model, name, where)
+
+
+def _read_experiment(file: Path, model: str, name: str, where: str, problems: list[Problem]) -> Definition | None:
+    try:
+        text = read_text(file)
+        return None if text is None else _parsed(text, model, name, where)
+    except ConfigError as error:
+        problems.append(_problem(error))
+    return None
 
 
 def _scan_versions(folder: Path, problems: list[Problem]) -> dict[int, VersionFiles]:

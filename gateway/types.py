@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -84,17 +84,66 @@ class Standing:
     reason: str = ""
 
 
+SLOTS: Final = 1_000_000
+"""Into which the units of an experiment are hashed: a slot is a ten-thousandth of a percent."""
+
+
+BY_CHANCE: Final = 1 << 63
+"""Set in the number of a request that has no unit: it is one by itself, and never comes again."""
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """A variant of a running experiment, and who answers its requests."""
+
+    name: str
+    target: Target
+
+
+class ShadowRule(msgspec.Struct, frozen=True):
+    """Which part of an experiment's requests (0..1) is copied, and to whom; see experiments.definition.Shadow."""
+
+    target: Target
+    share: float
+    tolerance: float
+
+
+class TrafficSplit(msgspec.Struct, frozen=True):
+    """A running experiment, as far as requests are concerned: plain data.
+
+    Slots below `slots[0][0]` belong to the arm `slots[0][1]`, by its index, and so on; the last end is SLOTS. `units`
+    are the sources of the unit, as (`header` | `parameter` | `cookie`, name); `headers` and `parameters` are what a
+    request must have to take part; `testers` are units that always get an arm, by its index. `run` and `epoch` are what
+    evidence is kept under. `token_key` is empty where no outcomes are awaited.
+    """
+
+    experiment: str
+    run: int
+    epoch: int
+    salt: str
+    arms: tuple[Arm, ...]
+    slots: tuple[tuple[int, int], ...]
+    units: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = {}
+    parameters: Mapping[str, str | int | float | bool] = {}
+    testers: Mapping[str, int] = {}
+    overrides: bool = False
+    token_key: bytes = b""
+    shadow: ShadowRule | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelTable:
     """All that routing knows of one model: plain data, replaced as a whole when anything changes.
 
-    `backends` is the order of preference for requests that pin none.
+    `backends` is the order of preference for requests that pin none; `splits` are its running experiments, of which at
+    most one is for any request.
     """
 
     name: str
     backends: tuple[str, ...]
     labels: Mapping[str, int]
     standings: Mapping[Deployment, Standing]
+    splits: tuple[TrafficSplit, ...] = ()
 
     def versions(self) -> list[int]:
         """Version numbers that are there in any state, oldest first."""
@@ -137,6 +186,14 @@ class Serving:
     digest: str = ""
 
 
+class Caller(Protocol):
+    """What came beside a request's body."""
+
+    def header(self, name: str) -> bytes | None:
+        """A header, or over gRPC an entry of the metadata, by its name in lower case."""
+        ...
+
+
 class InferRequest(msgspec.Struct, frozen=True):
     """One request, whatever protocol it came by.
 
@@ -151,6 +208,15 @@ class InferRequest(msgspec.Struct, frozen=True):
     timeout_ms: float | None = None
     parameters: Mapping[str, Any] = {}
     priority: int = ROUTINE.priority
+    caller: Caller | None = None
+
+
+class Assigned(Protocol):
+    """The variant of an experiment that a request was assigned to."""
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What its caller is told: torii-experiment, torii-variant, and torii-request-id where outcomes are awaited."""
+        ...
 
 
 class InferResponse(msgspec.Struct, frozen=True):
@@ -161,3 +227,4 @@ class InferResponse(msgspec.Struct, frozen=True):
     runtime: str
     outputs: Tensors
     parameters: Mapping[str, Any] = {}
+    assigned: Assigned | None = None

@@ -11,6 +11,7 @@ import msgspec
 
 from adapters.errors import InvalidInput, ServingError
 from gateway.errors import Overloaded
+from gateway.types import Assigned
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,14 +32,19 @@ class HttpRequest(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     body: bytes = b""
 
+    def header(self, name: str) -> bytes | None:
+        """See Caller."""
+        return self.headers.get(name.encode())
+
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer; `parts` are the body's, `served_by` is the deployment that gave it."""
+    """A whole answer; `parts` are the body's, `served_by` gave it, for the variant `assigned` of an experiment."""
 
     parts: tuple[bytes | memoryview, ...]
     status: int = 200
     headers: tuple[Header, ...] = (JSON,)
     served_by: object = None
+    assigned: Assigned | None = None
 
 
 class Dialect(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from adapters.errors import InvalidInput, ServingError
-from gateway.api.dialect import BINARY, Answer, HttpRequest, segments
+from gateway.api.dialect import BINARY, JSON, Answer, HttpRequest, segments
 from gateway.dataplane import DataPlane
 from gateway.protocols.binary_tensors import HEADER
 from gateway.protocols.open_inference import STATUS, decode_infer, decode_raw_infer, encode_error, encode_infer
@@ -36,16 +36,15 @@ class OpenInferenceHttp:
             self._dataplane.admit(target)
         head_length = request.headers.get(HEADER)
         if head_length == b"0":
-            signature = self._dataplane.resolve(target).endpoint.signature
-            infer, form = decode_raw_infer(target, request.body, signature)
+            way = self._dataplane.route(target, request)
+            infer, form = decode_raw_infer(target, request.body, way.lease.endpoint.signature)
+            response = await self._dataplane.infer(infer, way)
         else:
-            infer, form = decode_infer(target, request.body, head_length)
-        response = await self._dataplane.infer(infer)
+            infer, form = decode_infer(target, request.body, head_length, request)
+            response = await self._dataplane.infer(infer)
         parts, head_bytes = encode_infer(response, form)
-        if head_bytes is None:
-            return Answer(parts, served_by=response.deployment)
-        headers = (BINARY, (HEADER, b"%d" % head_bytes))
-        return Answer(parts, headers=headers, served_by=response.deployment)
+        headers = (JSON,) if head_bytes is None else (BINARY, (HEADER, b"%d" % head_bytes))
+        return Answer(parts, headers=headers, served_by=response.deployment, assigned=response.assigned)
 
     def error_body(self, status: int, error: ServingError) -> bytes:
         """See Dialect.error_body."""

@@ -14,7 +14,7 @@ from adapters.base import Servable
 from adapters.errors import InvalidInput, ServingError
 from adapters.tensors import Signature, Tensors
 from gateway.api.dialect import Answer, HttpRequest, segments
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, Unsupported
 from gateway.protocols.tf_serving import (
     STATUS,
@@ -32,7 +32,7 @@ from gateway.types import InferRequest, Target
 if TYPE_CHECKING:
     from adapters.tfserving.client import TfServingClient
 
-RawPredictions: TypeAlias = Callable[[HttpRequest, Lease], Awaitable[Answer]]
+RawPredictions: TypeAlias = Callable[[HttpRequest, Way], Awaitable[Answer]]
 """Sends a body as it is to a deployment that takes no tensors."""
 
 _PREFIX: Final = b"/v1/"
@@ -77,23 +77,23 @@ class TfServingHttp:
         return encode_error(error)
 
     async def _predict(self, target: Target, request: HttpRequest) -> Answer:
-        lease = self._resolve(target)
-        if lease.endpoint.remote.get("kind") == "raw":
-            return await self._predict_raw(lease, request)
+        way = self._route(target, request)
+        endpoint = way.lease.endpoint
+        if endpoint.remote.get("kind") == "raw":
+            return await self._predict_raw(way, request)
         body = decode_predict(request.body)
-        if not _means_served(body.signature_name, lease):
-            return await self._predict_by(lease, body)
-        inputs = read_inputs(body, lease.endpoint.signature)
-        response = await self._dataplane.infer(InferRequest(target, inputs.tensors))
-        encoded = encode_predict(response.outputs, body.by_row, inputs.bare)
-        return Answer((encoded,), served_by=response.deployment)
+        if not _means_served(body.signature_name, way.lease):
+            return await self._predict_by(way, body)
+        inputs = read_inputs(body, endpoint.signature)
+        response = await self._dataplane.infer(InferRequest(target, inputs.tensors), way)
+        return _answer(encode_predict(response.outputs, body.by_row, inputs.bare), way)
 
-    async def _predict_raw(self, lease: Lease, request: HttpRequest) -> Answer:
+    async def _predict_raw(self, way: Way, request: HttpRequest) -> Answer:
         if self._raw_predictions is None:
-            raise Unsupported(f"{lease.deployment} takes no tensors; send its body to /predictions/{{model}}")
-        return await self._raw_predictions(request, lease)
+            raise Unsupported(f"{way.deployment} takes no tensors; send its body to /predictions/{{model}}")
+        return await self._raw_predictions(request, way)
 
-    async def _predict_by(self, lease: Lease, body: PredictBody) -> Answer:
+    async def _predict_by(self, way: Way, body: PredictBody) -> Answer:
         """Predict with a signature that is not the served one; only TF Serving's deployments have more than that."""
         bare = False
 
@@ -107,38 +107,38 @@ class TfServingHttp:
         async def act(servable: Servable) -> Tensors:
             return await _client(servable).infer_by(body.signature_name, read)
 
-        outputs = await self._dataplane.relay(lease, act)
-        return Answer((encode_predict(outputs, body.by_row, bare),), served_by=lease.deployment)
+        outputs = await self._dataplane.relay(way, act)
+        return _answer(encode_predict(outputs, body.by_row, bare), way)
 
     async def _classify(self, target: Target, request: HttpRequest) -> Answer:
-        lease = self._with_examples(target, "classify")
+        way = self._with_examples(target, request, "classify")
         body = decode_examples(request.body)
 
         async def act(servable: Servable) -> bytes:
             found = await _client(servable).classify(body.signature_name, body.examples, body.context)
             return encode_classes(found)
 
-        return Answer((await self._dataplane.relay(lease, act),), served_by=lease.deployment)
+        return _answer(await self._dataplane.relay(way, act), way)
 
     async def _regress(self, target: Target, request: HttpRequest) -> Answer:
-        lease = self._with_examples(target, "regress")
+        way = self._with_examples(target, request, "regress")
         body = decode_examples(request.body)
 
         async def act(servable: Servable) -> bytes:
             found = await _client(servable).regress(body.signature_name, body.examples, body.context)
             return encode_values(found)
 
-        return Answer((await self._dataplane.relay(lease, act),), served_by=lease.deployment)
+        return _answer(await self._dataplane.relay(way, act), way)
 
-    def _with_examples(self, target: Target, verb: str) -> Lease:
+    def _with_examples(self, target: Target, request: HttpRequest, verb: str) -> Way:
         """A deployment that takes tf.Examples; raises Unsupported where it is none of TF Serving's."""
-        lease = self._resolve(target)
-        if lease.endpoint.backend != "tfserving":
+        way = self._route(target, request)
+        if way.lease.endpoint.backend != "tfserving":
             raise Unsupported(
-                f"{lease.deployment} cannot {verb} tf.Examples: only deployments on tfserving can, where the "
+                f"{way.deployment} cannot {verb} tf.Examples: only deployments on tfserving can, where the "
                 f"SavedModel has a signature for it; send tensors to :predict, or ask for {target.model}@tfserving"
             )
-        return lease
+        return way
 
     async def _status(self, target: Target, request: HttpRequest) -> Answer:
         return Answer((orjson.dumps(describe_status(target, self._dataplane.registry.tables)),))
@@ -153,11 +153,21 @@ class TfServingHttp:
         described = describe_metadata(segment(target), lease.deployment.version, signatures)
         return Answer((orjson.dumps(described),), served_by=lease.deployment)
 
+    def _route(self, target: Target, request: HttpRequest) -> Way:
+        try:
+            return self._dataplane.route(target, request)
+        except ModelNotFound as error:
+            raise in_their_words(target, error) from None
+
     def _resolve(self, target: Target) -> Lease:
         try:
             return self._dataplane.resolve(target)
         except ModelNotFound as error:
             raise in_their_words(target, error) from None
+
+
+def _answer(body: bytes, way: Way) -> Answer:
+    return Answer((body,), served_by=way.deployment, assigned=way.assignment)
 
 
 def _means_served(signature_name: str, lease: Lease) -> bool:

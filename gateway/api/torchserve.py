@@ -9,7 +9,7 @@ from typing import Final
 from adapters.base import RawAnswer, RawServable, Servable
 from adapters.errors import InferenceFailed, ServingError
 from gateway.api.dialect import Answer, Header, HttpRequest, segments
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, Unsupported, VersionNotReady
 from gateway.protocols.torchserve import (
     STATUS,
@@ -25,7 +25,6 @@ from gateway.protocols.torchserve import (
     to_json,
 )
 from gateway.protocols.torchserve_tensors import decode_body, encode_outputs
-from gateway.registry import Lease
 from gateway.types import InferRequest, Target
 
 _ROOTS: Final = (b"/predictions", b"/explanations", b"/ping")
@@ -90,7 +89,7 @@ class TorchServeHttp:
             case _:
                 raise resource_not_found()
         if request.method == "OPTIONS":
-            self._resolve(target)
+            self._describable(target)
             return Answer((to_json(_description(str(model))),))
         if request.method not in _METHODS:
             raise method_not_allowed()
@@ -101,37 +100,44 @@ class TorchServeHttp:
         healthy = is_healthy(registry.ready, registry.tables)
         return Answer((encode_health(healthy),), 200 if healthy else _UNHEALTHY)
 
-    def _resolve(self, target: Target) -> Lease:
+    def _route(self, target: Target, request: HttpRequest) -> Way:
         try:
-            return self._dataplane.resolve(target)
+            return self._dataplane.route(target, request)
+        except (ModelNotFound, VersionNotReady) as error:
+            raise missing(target, self._dataplane.registry.tables.get(target.model)) or error from None
+
+    def _describable(self, target: Target) -> None:
+        try:
+            self._dataplane.resolve(target)
         except (ModelNotFound, VersionNotReady) as error:
             raise missing(target, self._dataplane.registry.tables.get(target.model)) or error from None
 
     async def _infer(self, request: HttpRequest, target: Target, explain: bool) -> Answer:
-        lease = self._resolve(target)
-        if takes_bodies(lease.endpoint):
-            return await self._exchange(request, lease, explain)
+        way = self._route(target, request)
+        endpoint = way.lease.endpoint
+        if takes_bodies(endpoint):
+            return await self._exchange(request, way, explain)
         if explain:
             raise Unsupported(
-                f"{lease.deployment} has no explanations: these come from a handler of its own, in a .mar archive"
+                f"{way.deployment} has no explanations: these come from a handler of its own, in a .mar archive"
             )
         headers = request.headers
-        inputs = decode_body(headers.get(b"content-type", b""), request.body, lease.endpoint.signature)
-        response = await self._dataplane.infer(InferRequest(target, inputs.tensors))
+        inputs = decode_body(headers.get(b"content-type", b""), request.body, endpoint.signature)
+        response = await self._dataplane.infer(InferRequest(target, inputs.tensors), way)
         kind, body = encode_outputs(response.outputs, inputs.one_row, headers.get(b"accept", b""))
-        return Answer((body,), headers=((b"content-type", kind),), served_by=response.deployment)
+        return Answer((body,), 200, ((b"content-type", kind),), response.deployment, response.assigned)
 
-    async def raw_predictions(self, request: HttpRequest, lease: Lease) -> Answer:
+    async def raw_predictions(self, request: HttpRequest, way: Way) -> Answer:
         """Give a request to a deployment with a handler of its own, as it came, and its answer as it comes.
 
-        `lease` comes from `DataPlane.resolve`, with nothing awaited since, and its endpoint `takes_bodies`.
+        `way` comes from `DataPlane.route`, with nothing awaited since, and its endpoint `takes_bodies`.
 
         Raises:
             ServingError: the handler was not asked, or its answer cannot be passed on.
         """
-        return await self._exchange(request, lease, explain=False)
+        return await self._exchange(request, way, explain=False)
 
-    async def _exchange(self, request: HttpRequest, lease: Lease, explain: bool) -> Answer:
+    async def _exchange(self, request: HttpRequest, way: Way, explain: bool) -> Answer:
         headers = headers_for_model(request.headers)
 
         async def act(servable: Servable) -> RawAnswer:
@@ -142,13 +148,13 @@ class TorchServeHttp:
             return answer
 
         try:
-            answer = await self._dataplane.relay(lease, act)
+            answer = await self._dataplane.relay(way, act)
         except _ModelFailed as failed:
             answer = failed.answer
         if not 200 <= answer.status <= 599:
-            raise InferenceFailed(f"{lease.deployment}: its handler answered with {answer.status}, no status of HTTP")
+            raise InferenceFailed(f"{way.deployment}: its handler answered with {answer.status}, no status of HTTP")
         body = b"" if answer.status in (204, 304) else answer.body
-        return Answer((body,), answer.status, headers_for_caller(answer.headers), lease.deployment)
+        return Answer((body,), answer.status, headers_for_caller(answer.headers), way.deployment, way.assignment)
 
     def error_body(self, status: int, error: ServingError) -> bytes:
         """See Dialect.error_body."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
+from gateway.conduct.desk import ExperimentDesk
 from gateway.control.errors import add_errors
+from gateway.control.experiments import add_experiments
 from gateway.control.labels import add_labels
 from gateway.control.metrics import add_metrics
+from gateway.control.pages import add_pages
 from gateway.control.repository import add_repository
 from gateway.control.status import Status, status
 from gateway.control.torchserve_management import TorchServeManagement
@@ -23,27 +26,37 @@ from gateway.labels import Labels
 from gateway.modelcontrol import ModelControl
 
 
-def build(control: ControlPlane, front: Front, labels: Labels, models: ModelControl, max_body_bytes: int) -> FastAPI:
-    """The ASGI app of the control port."""
+def build(
+    control: ControlPlane,
+    front: Front,
+    labels: Labels,
+    models: ModelControl,
+    max_body_bytes: int,
+    inference_url: Callable[[], str],
+    desk: ExperimentDesk | None = None,
+) -> FastAPI:
+    """The ASGI app of the control port; without a desk it has nothing of experiments.
+
+    `inference_url` is where the pages send a request that somebody wants to see answered.
+    """
     app: FastAPI = FastAPIOffline(
         title="Torii control API",
         version=version("torii-gateway"),
         summary="What is loaded, where, and why something is not; labels, loads and unloads by name.",
     )
 
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
     @app.get("/v1/status", tags=["status"])
     async def get_status() -> Status:
         """Every deployment with its state, reason, process and memory; frontends; and mistakes in the repository."""
         return await asyncio.to_thread(status, control, front.ready, await front.standings())
 
+    add_pages(app, control, front, labels, desk, inference_url)
     add_metrics(app, control, front)
     add_labels(app, labels)
     add_repository(app, models, max_body_bytes)
     management = TorchServeManagement(control, front, models, labels)
     add_torchserve_management(app, TorchServeModels(control, front), management)
+    if desk is not None:
+        add_experiments(app, desk)
     add_errors(app)
     return app

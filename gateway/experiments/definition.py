@@ -18,7 +18,9 @@ ERRORS: Final = "errors"
 """The metric that every request gives: 1 where it was not answered and that was not its caller's fault, else 0."""
 
 UNIT_HEADER: Final = "torii-unit"
+EXPERIMENT_HEADER: Final = "torii-experiment"
 VARIANT_HEADER: Final = "torii-variant"
+REQUEST_HEADER: Final = "torii-request-id"
 
 
 class Standing(StrEnum):

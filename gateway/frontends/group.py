@@ -14,6 +14,7 @@ from adapters.errors import BackendUnavailable
 from gateway.errors import VersionNotReady
 from gateway.front import FrontendStanding, Publication
 from gateway.frontends import messages as m
+from gateway.frontends.evidence import Take
 from gateway.frontends.logs import write
 from gateway.frontends.member import Gone, Member
 from gateway.frontends.slot import Slot, Spawn
@@ -59,6 +60,7 @@ class FrontendGroup:
         self._published: list[Publication] = []
         self._past: dict[Deployment, StatisticsSnapshot] = {}
         self._models: ModelAccess
+        self._take: Take
         self._stopping = False
         self._keeping: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[None]] = set()
@@ -178,6 +180,8 @@ class FrontendGroup:
         match act:
             case m.Log():
                 write(f"frontend {number}", act)
+            case m.Evidence():
+                self._take(act.increments)
             case m.Index():
                 return await self._models.index(act.ready_only)
             case m.Load():
@@ -227,6 +231,15 @@ class FrontendGroup:
                 told.setdefault(deployment, []).append(snapshot)
         return {deployment: merged(snapshots) for deployment, snapshots in told.items()}
 
+    async def collect(self) -> None:
+        """See Front.collect."""
+        asked = [member.collect() for member in self._members.values()]
+        if asked:
+            await asyncio.wait(asked, timeout=_REPORT_S)
+        for task in asked:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                self._take(task.result())
+
     async def standings(self) -> list[FrontendStanding]:
         """See Front.standings."""
         await self._refresh()
@@ -250,9 +263,10 @@ class FrontendGroup:
 
     # From start to end.
 
-    def open(self, models: ModelAccess) -> None:
-        """Say what the frontends may do to models."""
+    def open(self, models: ModelAccess, take: Take) -> None:
+        """Say what the frontends may do to models, and who gets what they have noted of experiments."""
         self._models = models
+        self._take = take
 
     async def start(self) -> Sequence[asyncio.Task[None]]:
         """Have every frontend started; gives the tasks that end only with it."""

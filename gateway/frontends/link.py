@@ -31,6 +31,7 @@ _KINDS: Final[dict[str, type[ServingError]]] = {
         below.InferenceFailed,
         below.InvalidInput,
         below.LoadFailed,
+        errors.Conflict,
         errors.ModelNotFound,
         errors.NotAllowed,
         errors.RequestTooLarge,

@@ -18,9 +18,10 @@ import uvloop
 from adapters.connect import connect
 from gateway.collecting import collect_rarely
 from gateway.frontends.charge import Charge
+from gateway.frontends.evidence import pass_on
 from gateway.frontends.link import Link
 from gateway.frontends.logs import LinkHandler
-from gateway.frontends.messages import Hello
+from gateway.frontends.messages import Evidence, Hello
 from gateway.frontends.orders import Orders
 from gateway.frontends.remote import RemoteAccess
 from gateway.frontends.servers import InferenceServers
@@ -69,9 +70,11 @@ async def serve(charge: Charge) -> None:
     )
     orders = Orders(registry, InheritedPorts(servers, charge))
     calming = asyncio.create_task(_collect_rarely(registry))
+    passing_on = asyncio.create_task(pass_on(registry.recorder, lambda increments: link.tell(Evidence(increments))))
     link.tell(Hello())
     await link.serve(orders.respond)
     calming.cancel()
+    passing_on.cancel()
     await registry.close()
 
 

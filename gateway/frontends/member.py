@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable
+from gateway.experiments.recording import Increment
 from gateway.front import Publication, requests
 from gateway.frontends import messages as m
 from gateway.frontends.link import Link, LinkLost, PeerFailed
@@ -83,6 +84,10 @@ class Member:
 
     async def _report(self) -> None:
         self.statistics = dict(await self._ask(self._link.call(m.Report(), m.Told), "a report", _ANSWER_S))
+
+    def collect(self) -> asyncio.Task[list[Increment]]:
+        """Have it tell at once what it has noted of experiments; the task raises Gone."""
+        return self._ask(self._link.call(m.Collect(), list[Increment]), "its notes", _ANSWER_S)
 
     def _ask(self, answer: asyncio.Future[T], what: str, limit_s: float) -> asyncio.Task[T]:
         return _quiet(asyncio.create_task(self._answered(answer, what, limit_s)))

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from adapters.base import Endpoint
+from gateway.experiments.recording import Increment
 from gateway.statistics import StatisticsSnapshot
 from gateway.types import Deployment, ModelTable, Serving
 
@@ -43,6 +44,10 @@ class Withdraw(_Act):
 
 class Report(_Act):
     """Control: what have you done? The answer is a `Told`."""
+
+
+class Collect(_Act):
+    """Control: what have you noted of experiments? The answer is a list of increments."""
 
 
 class Accept(_Act):
@@ -93,6 +98,12 @@ class Unload(_Act):
     version: int | None
 
 
+class Evidence(_Act):
+    """A frontend: what was noted of experiments since the last time. It wants no answer."""
+
+    increments: list[Increment]
+
+
 class TellStatistics(_Act):
     """A frontend: see ModelAccess.statistics. The answer is a `Told`."""
 
@@ -100,8 +111,8 @@ class TellStatistics(_Act):
 Told: TypeAlias = list[tuple[Deployment, StatisticsSnapshot]]
 """What deployments have done."""
 
-Order: TypeAlias = Show | Publish | Withdraw | Report | Accept | Refuse | Drain
-Question: TypeAlias = Hello | Log | Index | Load | Unload | TellStatistics
+Order: TypeAlias = Show | Publish | Withdraw | Report | Collect | Accept | Refuse | Drain
+Question: TypeAlias = Hello | Log | Evidence | Index | Load | Unload | TellStatistics
 Act: TypeAlias = Order | Question
 
 

@@ -47,6 +47,8 @@ class Orders:
                 await self._registry.withdraw(act.deployment, act.endpoint)
             case m.Report():
                 return list(self._registry.statistics().items())
+            case m.Collect():
+                return self._registry.recorder.take()
             case m.Accept():
                 await self._accept(act.sockets)
             case m.Refuse():

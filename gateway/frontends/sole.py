@@ -9,6 +9,7 @@ from adapters.base import Endpoint
 from adapters.connect import connect
 from gateway.config import Settings
 from gateway.front import LocalFront
+from gateway.frontends.evidence import Take, pass_on
 from gateway.frontends.servers import InferenceServers
 from gateway.modelaccess import ModelAccess
 from gateway.ports import join_address, listen, url
@@ -29,9 +30,12 @@ class SoleFrontend(LocalFront):
         self.inference_url = url(self._listening)
         self.grpc_address = ""
         self._servers: InferenceServers
+        self._take: Take
+        self._passing_on: asyncio.Task[None] | None = None
 
-    def open(self, models: ModelAccess) -> None:
-        """Build the servers, and bind gRPC's port; raises PortTaken."""
+    def open(self, models: ModelAccess, take: Take) -> None:
+        """Build the servers, and bind gRPC's port; raises PortTaken. `take` gets what is noted of experiments."""
+        self._take = take
         settings = self._settings
         self._servers = InferenceServers(
             self.registry,
@@ -46,6 +50,7 @@ class SoleFrontend(LocalFront):
         """Begin to answer; gives the tasks that end only with it."""
         task = await self._servers.start()
         await self._servers.accept({1: self._listening})
+        self._passing_on = asyncio.create_task(pass_on(self.registry.recorder, self._take), name="evidence")
         return [task]
 
     async def wait_ready(self) -> None:
@@ -68,6 +73,11 @@ class SoleFrontend(LocalFront):
         """See lifecycle.Frontend."""
         await self.registry.withdraw(deployment, endpoint)
 
+    async def collect(self) -> None:
+        """See Front.collect."""
+        if increments := self.registry.recorder.take():
+            self._take(increments)
+
     def stop(self) -> None:
         """Not ready from now on."""
         self.registry.stop()
@@ -76,6 +86,9 @@ class SoleFrontend(LocalFront):
         """Take no new connections, and return once the requests that run are answered."""
         self._listening.close()
         await self._servers.drain()
+        if self._passing_on is not None:
+            self._passing_on.cancel()
+            await asyncio.wait([self._passing_on])
 
     async def close(self) -> None:
         """Let every connection to an endpoint go."""

@@ -15,7 +15,7 @@ from adapters.errors import ServingError
 from gateway.errors import Overloaded
 from gateway.protocols.grpc_status import GRPC_STATUS
 from gateway.protocols.message_counts import check_fields
-from gateway.types import Deployment
+from gateway.types import Assigned, Deployment
 
 _log = logging.getLogger(__name__)
 
@@ -43,9 +43,17 @@ class Call:
         """What the caller sent besides the message."""
         return {str(key): value for key, value in self._context.invocation_metadata() or ()}
 
-    def served_by(self, deployment: Deployment) -> None:
-        """Say which deployment answered, in the trailing metadata `torii-served-by`."""
-        self._context.set_trailing_metadata((("torii-served-by", str(deployment)),))
+    def header(self, name: str) -> bytes | None:
+        """See Caller."""
+        for key, value in self._context.invocation_metadata() or ():
+            if key == name:
+                return value.encode() if isinstance(value, str) else bytes(value)
+        return None
+
+    def served_by(self, deployment: Deployment, assigned: Assigned | None = None) -> None:
+        """Say which deployment answered, and for which variant, in the trailing metadata."""
+        variant = () if assigned is None else assigned.headers()
+        self._context.set_trailing_metadata((("torii-served-by", str(deployment)), *variant))
 
 
 Act: TypeAlias = Callable[[Any, Call], Awaitable[Any]]

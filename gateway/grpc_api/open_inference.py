@@ -35,8 +35,8 @@ class InferenceService:
 
     async def infer(self, request: Any, call: Call) -> Any:
         """ModelInfer."""
-        response = await self._dataplane.infer(decode_infer(request, call.timeout_ms))
-        call.served_by(response.deployment)
+        response = await self._dataplane.infer(decode_infer(request, call.timeout_ms, call))
+        call.served_by(response.deployment, response.assigned)
         return encode_infer(response, is_raw(request))
 
     async def infer_stream(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
@@ -70,7 +70,7 @@ class InferenceService:
     async def _streamed(self, request: Any, call: Call) -> Any:
         answer = _ModelStreamInferResponse()
         try:
-            response = await self._dataplane.infer(decode_infer(request, call.timeout_ms))
+            response = await self._dataplane.infer(decode_infer(request, call.timeout_ms, call))
             answer.infer_response.CopyFrom(encode_infer(response, is_raw(request)))
             answer.infer_response.parameters["triton_final_response"].bool_param = True
         except Exception as error:  # noqa: BLE001  # one request's failure is not the stream's

@@ -22,7 +22,7 @@ from adapters.tfserving.protos import (
     regression_pb2,
 )
 from adapters.tfserving.tensor_proto import decode, encode_values
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, NotAllowed, Unsupported
 from gateway.grpc_api.calls import Call, service, unary
 from gateway.protocols.tf_serving import DEFAULT_SIGNATURE, check_signature_name, in_their_words
@@ -51,18 +51,18 @@ class PredictionService:
         spec = request.model_spec
         name = spec.name
         target = _target(spec)
-        lease = _resolve(self._dataplane, target)
-        if lease.endpoint.backend == "tfserving":
-            response = await self._relay("Predict", lease, request, call)
+        way = _route(self._dataplane, target, call)
+        if way.lease.endpoint.backend == "tfserving":
+            response = await self._relay("Predict", way, request, call)
             response.model_spec.name = name
             return response
-        if lease.endpoint.remote.get("kind") == "raw":
-            raise Unsupported(f"{lease.deployment} takes no tensors; send its body to /predictions/{{model}} over HTTP")
+        if way.lease.endpoint.remote.get("kind") == "raw":
+            raise Unsupported(f"{way.deployment} takes no tensors; send its body to /predictions/{{model}} over HTTP")
         check_signature_name(spec.signature_name)
         inputs = {alias: _decode(alias, proto) for alias, proto in request.inputs.items()}
         outputs = _wanted(request.output_filter)
-        answer = await self._dataplane.infer(InferRequest(target, inputs, None, outputs, call.timeout_ms))
-        call.served_by(answer.deployment)
+        answer = await self._dataplane.infer(InferRequest(target, inputs, None, outputs, call.timeout_ms), way)
+        call.served_by(answer.deployment, answer.assigned)
         return _encode(answer, name)
 
     async def classify(self, request: Any, call: Call) -> Any:
@@ -84,8 +84,8 @@ class PredictionService:
         for task in tasks:
             if task.method_name not in _TASKS:
                 raise Unsupported(f"Unsupported signature method_name: {task.method_name:.80}")
-        lease = self._with_examples("MultiInference", tasks[0].model_spec)
-        response = await self._relay("MultiInference", lease, request, call)
+        way = self._with_examples("MultiInference", tasks[0].model_spec, call)
+        response = await self._relay("MultiInference", way, request, call)
         for result in response.results:
             result.model_spec.name = next(iter(names))
         return response
@@ -114,31 +114,31 @@ class PredictionService:
 
     async def _relay_examples(self, method: str, request: Any, call: Call) -> Any:
         name = request.model_spec.name
-        lease = self._with_examples(method, request.model_spec)
-        response = await self._relay(method, lease, request, call)
+        way = self._with_examples(method, request.model_spec, call)
+        response = await self._relay(method, way, request, call)
         response.model_spec.name = name
         return response
 
-    def _with_examples(self, method: str, spec: Any) -> Lease:
+    def _with_examples(self, method: str, spec: Any, call: Call) -> Way:
         """A deployment that takes tf.Examples; raises Unsupported where it is none of TF Serving's."""
         target = _target(spec)
-        lease = _resolve(self._dataplane, target)
-        if lease.endpoint.backend != "tfserving":
+        way = _route(self._dataplane, target, call)
+        if way.lease.endpoint.backend != "tfserving":
             raise Unsupported(
-                f"{method}: {lease.deployment} takes no tf.Examples: only deployments on tfserving do, where the "
+                f"{method}: {way.deployment} takes no tf.Examples: only deployments on tfserving do, where the "
                 f"SavedModel has a signature for it; send tensors to Predict, or ask for {target.model}@tfserving"
             )
-        return lease
+        return way
 
-    async def _relay(self, method: str, lease: Lease, request: Any, call: Call) -> Any:
+    async def _relay(self, method: str, way: Way, request: Any, call: Call) -> Any:
         timeout_ms = call.timeout_ms
         limit_s = None if timeout_ms is None else timeout_ms / 1000
 
         def act(servable: Servable) -> Any:
             return _client(servable).relay(method, request, limit_s)
 
-        response = await self._dataplane.relay(lease, act, timeout_ms)
-        call.served_by(lease.deployment)
+        response = await self._dataplane.relay(way, act, timeout_ms)
+        call.served_by(way.deployment, way.assignment)
         return response
 
 
@@ -192,6 +192,13 @@ def _target(spec: Any) -> Target:
     if choice == "version":
         return Target.parse(spec.name, str(spec.version.value))
     return Target.parse(spec.name, label=spec.version_label if choice else None)
+
+
+def _route(dataplane: DataPlane, target: Target, call: Call) -> Way:
+    try:
+        return dataplane.route(target, call)
+    except ModelNotFound as error:
+        raise in_their_words(target, error) from None
 
 
 def _resolve(dataplane: DataPlane, target: Target) -> Lease:

@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from adapters.base import RawAnswer, RawServable, Servable
 from adapters.errors import InvalidInput
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, Unsupported, VersionNotReady
 from gateway.grpc_api.calls import Call, service, unary
 from gateway.protocols.form_fields import write_fields
@@ -23,7 +23,6 @@ from gateway.protocols.torchserve import (
     takes_bodies,
 )
 from gateway.protocols.torchserve_tensors import decode_fields, encode_outputs
-from gateway.registry import Lease
 from gateway.types import InferRequest, Target
 
 PACKAGE: Final = "org.pytorch.serve.grpc.inference"
@@ -52,31 +51,31 @@ class TorchServeService:
         try:
             tables = self._dataplane.registry.tables
             target = read_target(request.model_name, request.model_version or None, tables)
-            lease = self._resolve(target)
+            way = self._route(target, call)
         except Refusal as refusal:
             raise ModelNotFound(str(refusal)) from None
-        if takes_bodies(lease.endpoint):
-            prediction = await self._exchange(request, lease, call)
+        if takes_bodies(way.lease.endpoint):
+            prediction = await self._exchange(request, way, call)
         else:
-            prediction = await self._infer(request, target, lease, call)
-        call.served_by(lease.deployment)
+            prediction = await self._infer(request, target, way, call)
+        call.served_by(way.deployment, way.assignment)
         return _PredictionResponse(prediction=prediction)
 
-    def _resolve(self, target: Target) -> Lease:
+    def _route(self, target: Target, call: Call) -> Way:
         try:
-            return self._dataplane.resolve(target)
+            return self._dataplane.route(target, call)
         except (ModelNotFound, VersionNotReady) as error:
             raise missing(target, self._dataplane.registry.tables.get(target.model)) or error from None
 
-    async def _infer(self, request: Any, target: Target, lease: Lease, call: Call) -> bytes:
-        inputs = decode_fields(request.input, lease.endpoint.signature)
-        response = await self._dataplane.infer(InferRequest(target, inputs.tensors, timeout_ms=call.timeout_ms))
+    async def _infer(self, request: Any, target: Target, way: Way, call: Call) -> bytes:
+        inputs = decode_fields(request.input, way.lease.endpoint.signature)
+        response = await self._dataplane.infer(InferRequest(target, inputs.tensors, timeout_ms=call.timeout_ms), way)
         accept = call.metadata().get("accept", b"")
         return encode_outputs(response.outputs, inputs.one_row, accept.encode() if isinstance(accept, str) else accept)[
             1
         ]
 
-    async def _exchange(self, request: Any, lease: Lease, call: Call) -> bytes:
+    async def _exchange(self, request: Any, way: Way, call: Call) -> bytes:
         content_type, body = write_fields(request.input)
 
         async def act(servable: Servable) -> RawAnswer:
@@ -86,7 +85,7 @@ class TorchServeService:
                 raise handler_error(answer)
             return answer
 
-        return (await self._dataplane.relay(lease, act, call.timeout_ms)).body
+        return (await self._dataplane.relay(way, act, call.timeout_ms)).body
 
     async def sequence(self, _request: Any, _call: Call) -> Any:
         """StreamPredictions2: for handlers that keep state from request to request."""

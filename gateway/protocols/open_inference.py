@@ -17,7 +17,7 @@ from gateway import errors
 from gateway.protocols.binary_tensors import Blob, binary_size, raw_input, read_blobs, split, wanted_as_binary
 from gateway.protocols.json_counts import check_counts
 from gateway.protocols.json_tensors import read_data, read_shape, write_data
-from gateway.types import InferRequest, InferResponse, Target
+from gateway.types import Caller, InferRequest, InferResponse, Target
 
 STATUS: Mapping[type[ServingError], int] = {
     floor.InvalidInput: 400,
@@ -63,11 +63,13 @@ class _Head(msgspec.Struct, frozen=True):
     """A request's JSON: its inputs, some of which may lie behind it, all else of the InferRequest, and the Form."""
 
     inputs: Mapping[str, Tensor | Blob]
-    rest: tuple[Any, ...]
+    rest: tuple[Any, Any, Any, Any, Any]
     form: Form
 
 
-def decode_infer(target: Target, body: bytes, head_length: bytes | None = None) -> tuple[InferRequest, Form]:
+def decode_infer(
+    target: Target, body: bytes, head_length: bytes | None = None, caller: Caller | None = None
+) -> tuple[InferRequest, Form]:
     """A request from the body of `POST …/infer`; `head_length` is the header Inference-Header-Content-Length.
 
     Raises:
@@ -78,7 +80,7 @@ def decode_infer(target: Target, body: bytes, head_length: bytes | None = None) 
     head = _known(text) if head_length is not None and len(text) <= _KNOWN_BYTES else None
     if head is None:
         head = _head(text)
-    return InferRequest(target, read_blobs(head.inputs, data), *head.rest), head.form
+    return InferRequest(target, read_blobs(head.inputs, data), *head.rest, caller), head.form
 
 
 @lru_cache(maxsize=256)

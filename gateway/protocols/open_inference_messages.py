@@ -14,7 +14,7 @@ from gateway.protocols.binary_tensors import MAX_STRINGS, read_elements
 from gateway.protocols.json_tensors import read_shape
 from gateway.protocols.open_inference import check_output_parameters, priority, timeout_ms
 from gateway.protocols.protos import message
-from gateway.types import InferRequest, InferResponse, Target
+from gateway.types import Caller, InferRequest, InferResponse, Target
 
 ModelInferRequest: Final = message("inference.ModelInferRequest")
 ModelInferResponse: Final = message("inference.ModelInferResponse")
@@ -47,7 +47,7 @@ _WIRE: Final[Mapping[str, Any]] = {
 }
 
 
-def decode_infer(request: Any, deadline_ms: float | None = None) -> InferRequest:
+def decode_infer(request: Any, deadline_ms: float | None = None, caller: Caller | None = None) -> InferRequest:
     """A request from a ModelInferRequest; `deadline_ms` is what the call's own deadline leaves.
 
     Raises:
@@ -63,7 +63,7 @@ def decode_infer(request: Any, deadline_ms: float | None = None) -> InferRequest
         asked_ms = deadline_ms if asked_ms is None else min(asked_ms, deadline_ms)
     outputs = _requested(request.outputs) if request.outputs else None
     pressing = asked_ms, parameters, priority(parameters)
-    return InferRequest(target, _inputs(request), request.id or None, outputs, *pressing)
+    return InferRequest(target, _inputs(request), request.id or None, outputs, *pressing, caller=caller)
 
 
 def is_raw(request: Any) -> bool:

@@ -17,9 +17,9 @@ from adapters.tfserving.examples import Features
 from gateway.api import tf_serving_routes
 from gateway.api.dialect import Answer, HttpRequest, refusal
 from gateway.api.tf_serving import RawPredictions, TfServingHttp
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, Unsupported, VersionNotReady
-from gateway.registry import Lease, Registry
+from gateway.registry import Registry
 from gateway.types import Deployment, ModelTable, Serving, Standing, State
 from tests.gateway.fakes import SIGNATURE, QuickServable
 
@@ -257,8 +257,8 @@ async def test_other_backends_take_no_examples_and_say_who_does(gateway: Gateway
 
 
 async def test_what_takes_no_tensors_gets_the_body_as_it_is() -> None:
-    async def raw(request: HttpRequest, lease: Lease) -> Answer:
-        return Answer((request.body, str(lease.deployment).encode()))
+    async def raw(request: HttpRequest, way: Way) -> Answer:
+        return Answer((request.body, str(way.deployment).encode()))
 
     gateway = await Gateway(raw).ready()
     answer = await gateway.ask("/v1/models/m@torchserve:predict", b"\xff no json")

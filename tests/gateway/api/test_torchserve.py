@@ -13,7 +13,7 @@ from adapters.base import Endpoint, RawAnswer
 from adapters.errors import BackendUnavailable, InferenceFailed, InvalidInput, ServingError
 from gateway.api.dialect import Answer, HttpRequest, refusal
 from gateway.api.torchserve import TorchServeHttp, headers_for_caller, headers_for_model
-from gateway.dataplane import DataPlane
+from gateway.dataplane import DataPlane, Way
 from gateway.registry import Registry
 from gateway.types import Deployment, Limits, ModelTable, Serving, Standing, State, Target
 from tests.gateway.fakes import SIGNATURE, QuickServable
@@ -165,9 +165,9 @@ async def test_a_handler_that_takes_too_long_is_not_waited_for(plane: Plane) -> 
 
 
 async def test_another_dialect_can_hand_its_request_on(plane: Plane) -> None:
-    lease = plane.registry.lease(Target("own"))
+    way = Way(plane.registry.lease(Target("own")))
     request = HttpRequest("POST", b"/v1/models/own:predict", b"", {b"content-type": b"application/json"}, b"{}")
-    answer = await plane.dialect.raw_predictions(request, lease)
+    answer = await plane.dialect.raw_predictions(request, way)
     assert (answer.status, answer.served_by) == (200, RAW)
     assert plane.handler.asked == [(b"{}", {"content-type": "application/json"}, False)]
 

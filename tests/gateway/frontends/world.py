@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable
+from gateway.experiments.recording import Increment
 from gateway.frontends import messages as m
 from gateway.frontends.group import FrontendGroup
 from gateway.frontends.link import Link
@@ -204,7 +205,8 @@ class World:
         self._pids = itertools.count(1000)
         self.group = FrontendGroup(count, self._spawn, self, drain_timeout_s=60.0)
         self.access = FakeAccess(self.group)
-        self.group.open(self.access)
+        self.noted: list[Increment] = []
+        self.group.open(self.access, self.noted.extend)
 
     def close(self) -> None:
         """The listening sockets are shut."""

@@ -1,0 +1,42 @@
+"""SVG elements as markup; every value and text is escaped."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+
+def element(name: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
+    """One element.
+
+    Attributes that are None are left out; `class_` is class, `stroke_width` is stroke-width. Names are never of
+    elsewhere.
+    """
+    written = Markup("").join(
+        Markup(' {}="{}"').format(Markup(key.rstrip("_").replace("_", "-")), _text(value))  # noqa: S704  # ours
+        for key, value in attributes.items()
+        if value is not None
+    )
+    tag = Markup(name)  # noqa: S704  # ours
+    return Markup("<{}{}>{}</{}>").format(tag, written, Markup("").join(map(escape, children)), tag)
+
+
+def picture(*children: Markup, width: float, height: float, title: str, class_: str = "") -> Markup:
+    """A whole picture, as wide as its place; `title` says in words what it shows."""
+    return element(
+        "svg",
+        element("title", title),
+        *children,
+        viewBox=f"0 0 {width:g} {height:g}",
+        class_=f"chart {class_}".strip(),
+        role="img",
+        aria_label=title,
+    )
+
+
+def path(points: list[tuple[float, float]], closed: bool = False) -> str:
+    """Points as a path's `d`."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + ("Z" if closed else "")
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")

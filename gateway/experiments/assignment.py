@@ -1,0 +1,158 @@
+"""Which variant a request gets: by a hash of experiment and unit, the same wherever and whenever it is asked."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from adapters.errors import InvalidInput
+from adapters.tensors import Tensors
+from gateway.experiments.definition import REQUEST_HEADER, VARIANT_HEADER
+from gateway.experiments.recording import ArmNotes, Notes
+from gateway.experiments.tokens import make_token
+from gateway.types import BY_CHANCE, SLOTS, Caller
+
+_KNOWN: Final = 1 << 15
+_KNOWN_BYTES: Final = 64
+
+
+class Unit(msgspec.Struct, frozen=True, gc=False):
+    """Where a unit's hash puts it: a slot (0..SLOTS-1), and another hash (63 bits), which does not depend on it."""
+
+    slot: int
+    number: int
+
+
+def hash_unit(salt: str, unit: bytes) -> Unit:
+    """The hash of a unit in an experiment, by BLAKE2b, keyed by the salt: it tells nothing of another experiment's."""
+    key = blake2b(salt.encode(), digest_size=32).digest()
+    digest = blake2b(unit, digest_size=16, key=key).digest()
+    return _unit(digest)
+
+
+def _unit(digest: bytes) -> Unit:
+    return Unit(int.from_bytes(digest[:8]) * SLOTS >> 64, int.from_bytes(digest[8:]) >> 1)
+
+
+class Assignment:
+    """A request's variant, to be told how it went."""
+
+    __slots__ = ("_counts", "_notes", "_number", "_token", "arm")
+
+    def __init__(self, notes: Notes, arm: ArmNotes, number: int, counts: bool) -> None:
+        self.arm = arm
+        self._notes = notes
+        self._number = number
+        self._counts = counts
+        self._token: bytes | None = None
+        if counts:
+            arm.assigned(number)
+
+    def answered(self, took_ns: int, outputs: Tensors | None) -> None:
+        """The request was answered."""
+        if self._counts:
+            self.arm.answered(self._number, took_ns, outputs)
+
+    def failed(self, error: BaseException) -> None:
+        """The request was not answered; one that was cancelled, or was wrong by itself, does not count."""
+        if self._counts and isinstance(error, Exception) and not isinstance(error, InvalidInput):
+            self.arm.failed(self._number)
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """See Assigned."""
+        notes = self._notes
+        key = notes.split.token_key
+        if not key or not self._counts:
+            return self.arm.headers
+        if self._token is None:
+            self._token = make_token(key, notes.run_hash, self.arm.index, notes.split.epoch, self._number)
+        return *self.arm.headers, (REQUEST_HEADER, self._token.decode())
+
+    def parameters(self) -> dict[str, str]:
+        """The same as V2's answers have it in their parameters: experiment, variant, request_id."""
+        return {name.removeprefix("torii-").replace("-", "_"): value for name, value in self.headers()}
+
+
+class Assigner:
+    """Gives a model's requests to the arms of one split."""
+
+    def __init__(self, notes: Notes) -> None:
+        split = notes.split
+        self._notes = notes
+        self._split = split
+        self._hash = blake2b(digest_size=16, key=blake2b(split.salt.encode(), digest_size=32).digest())
+        self._ends = [end for end, _ in split.slots]
+        self._arms = [notes.arms[index] for _, index in split.slots]
+        self._named = {each.arm.name.encode(): each for each in notes.arms}
+        self._testers = {unit.encode(): notes.arms[index] for unit, index in split.testers.items()}
+        self._known: dict[bytes, tuple[ArmNotes, int]] = {}
+        self._wants = bool(split.headers or split.parameters)
+
+    def takes(self, caller: Caller | None, parameters: Mapping[str, Any]) -> bool:
+        """Whether a request takes part."""
+        if not self._wants:
+            return True
+        for name, value in self._split.headers.items():
+            if caller is None or caller.header(name) != value.encode():
+                return False
+        return all(
+            name in parameters and type(parameters[name]) is type(value) and parameters[name] == value
+            for name, value in self._split.parameters.items()
+        )
+
+    def assign(self, caller: Caller | None, parameters: Mapping[str, Any]) -> Assignment:
+        """The request's variant; raises InvalidInput where it chooses one that there is not."""
+        if self._split.overrides and caller is not None and (chosen := caller.header(VARIANT_HEADER)) is not None:
+            if chosen not in self._named:
+                there = ", ".join(each.arm.name for each in self._notes.arms)
+                raise InvalidInput(
+                    f"{VARIANT_HEADER}: expected one of {there}, got {chosen.decode(errors='replace')!r:.80}"
+                )
+            return Assignment(self._notes, self._named[chosen], 0, counts=False)
+        unit = self._unit(caller, parameters)
+        if unit is None:
+            by_chance = random.getrandbits(63) | BY_CHANCE
+            arm = self._arms[bisect_right(self._ends, random.getrandbits(64) * SLOTS >> 64)]
+            return Assignment(self._notes, arm, by_chance, counts=True)
+        if unit in self._testers:
+            return Assignment(self._notes, self._testers[unit], 0, counts=False)
+        arm, number = self._known.get(unit) or self._place(unit)
+        return Assignment(self._notes, arm, number, counts=True)
+
+    def _place(self, unit: bytes) -> tuple[ArmNotes, int]:
+        hashing = self._hash.copy()
+        hashing.update(unit)
+        placed = _unit(hashing.digest())
+        found = self._arms[bisect_right(self._ends, placed.slot)], placed.number
+        if len(unit) <= _KNOWN_BYTES:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[unit] = found
+        return found
+
+    def _unit(self, caller: Caller | None, parameters: Mapping[str, Any]) -> bytes | None:
+        for source, name in self._split.units:
+            if source == "parameter":
+                value = parameters.get(name)
+                if value is not None:
+                    return str(value).encode("utf-8", "surrogatepass")
+            elif caller is not None:
+                found = caller.header(name) if source == "header" else _cookie(caller.header("cookie"), name)
+                if found:
+                    return found
+        return None
+
+
+def _cookie(header: bytes | None, name: str) -> bytes | None:
+    """A cookie's value in a Cookie header (RFC 6265, section 4.2.1)."""
+    wanted = name.encode()
+    for pair in (header or b"").split(b";"):
+        key, equals, value = pair.strip().partition(b"=")
+        if equals and key == wanted:
+            return value.strip(b'"')
+    return None

@@ -1,0 +1,67 @@
+"""The pages over fakes: a real repository and control plane, models without processes, and a desk that makes it up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from adapters.errors import LoadFailed
+from gateway.control.errors import add_errors
+from gateway.control.pages import add_pages
+from gateway.control.same_origin import SameOrigin
+from gateway.front import LocalFront
+from tests.gateway.control.pages.fake_desk import FakeDesk, every_state
+from tests.gateway.plane import Plane
+
+HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
+HTML = {"accept": "text/html,application/xhtml+xml"}
+
+
+@dataclass
+class Served:
+    """What a test sees of it."""
+
+    plane: Plane
+    desk: FakeDesk
+    app: SameOrigin
+    client: httpx.AsyncClient
+
+    async def get(self, path: str) -> httpx.Response:
+        """As a browser asks."""
+        return await self.client.get(path)
+
+    async def post(self, path: str, **fields: str) -> httpx.Response:
+        """As a browser sends a form of the page at that path."""
+        named = {key.replace("__", "-"): value for key, value in fields.items()}
+        return await self.client.post(path, data=named, headers={"origin": "http://127.0.0.1:8002"})
+
+
+@asynccontextmanager
+async def served(
+    folder: Path, desk: FakeDesk | None = None, inference_url: str = "http://127.0.0.1:9", with_desk: bool = True
+) -> AsyncIterator[Served]:
+    """The app, with a model m of two versions, one that fails to load, and a mistake in the repository."""
+    desk = desk or every_state()
+    plane = Plane(folder)
+    plane.adapter.failures["wrong"] = LoadFailed(f"no ONNX model: {HOSTILE}")
+    plane.publish("m/1", "one")
+    plane.publish("m/2", "two")
+    plane.publish("broken/1", "wrong")
+    plane.write("m/labels.toml", "stable = 1\n")
+    (plane.root / "empty").mkdir()
+    async with plane.running():
+        await plane.reaches(v1="READY", v2="READY")
+        await plane.looked()
+        app = FastAPI()
+        front = LocalFront(plane.registry)
+        add_pages(app, plane.control, front, plane.labels, desk if with_desk else None, lambda: inference_url)
+        add_errors(app)
+        guarded = SameOrigin(app, loopback=True)
+        transport = httpx.ASGITransport(guarded)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8002", headers=HTML) as client:
+            yield Served(plane, desk, guarded, client)
