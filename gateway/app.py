@@ -60,7 +60,6 @@ class Gateway:
             load_timeout_s=settings.load_timeout_s,
             warm_up=WarmUp(connect),
             on_change=on_change,
-            split=self._conducting.conductor.split,
         )
         self.labels = Labels(self.control)
         self.models = ModelControl(

@@ -39,16 +39,14 @@ class ControlPlane:
         load_timeout_s: float,
         warm_up: Callable[[Endpoint, Path | None, Batching], Awaitable[Endpoint]],
         on_change: Callable[[Record], None] = lambda record: None,
-        split: Callable[[ModelTable], ModelTable] = lambda table: table,
     ) -> None:
-        """`split` puts the running experiments into a model's table; it may be asked at any time."""
         self.root = root
         self.adapters = adapters
         self.repository = Snapshot()
         self.snapshot = Snapshot()
         self.wanted: Mapping[Deployment, Wanted] = {}
         self.scanned = asyncio.Event()
-        self._split = split
+        self._split: Callable[[ModelTable], ModelTable] = lambda table: table
         self._planner = planner
         self._frontend = frontend
         self._poll_s = poll_s
@@ -67,6 +65,10 @@ class ControlPlane:
             show=self._show,
             wake=self._wake.set,
         )
+
+    def split_by(self, split: Callable[[ModelTable], ModelTable]) -> None:
+        """Say who puts the running experiments into a model's table: asked whenever tables are shown."""
+        self._split = split
 
     @property
     def records(self) -> list[Record]:

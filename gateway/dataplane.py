@@ -15,6 +15,7 @@ from gateway.deadline import Deadline, Deadlines
 from gateway.errors import Overloaded
 from gateway.experiments.assignment import Assignment
 from gateway.registry import Lease, Registry
+from gateway.shadowing import Shadows
 from gateway.types import Caller, Deployment, InferRequest, InferResponse, Target
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class DataPlane:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._deadlines = Deadlines()
+        self._shadows = Shadows(registry)
 
     def route(self, target: Target, caller: Caller | None, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> Way:
         """The way of a request, to be gone at once: with `infer` or `relay`, and nothing awaited before.
@@ -84,6 +86,8 @@ class DataPlane:
                 _failed(way, began_ns, error)
                 raise
             _succeeded(way, began_ns, signature.rows(request.inputs), outputs)
+            if way.assignment is not None and (rule := way.assignment.shadow) is not None:
+                self._shadows.offer(way.assignment.notes, rule, request.inputs, outputs)
             if request.outputs is not None:
                 outputs = {name: outputs[name] for name in request.outputs}
             told = {} if way.assignment is None else way.assignment.parameters()

@@ -56,6 +56,11 @@ class Lease(AbstractContextManager["Lease"]):
         if self._retired and not self._users:
             self._idle.set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody uses it just now."""
+        return self._users > 0
+
     async def drained(self) -> None:
         """Wait until the last user has left; nobody new comes once this is called."""
         self._retired = True
@@ -104,6 +109,11 @@ class Registry:
     def stop(self) -> None:
         """Say from now on that this frontend is not ready, so that nobody sends it more."""
         self._shown.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is under way."""
+        return any(lease.busy for lease in self._leases.values())
 
     def lease(self, target: Target) -> Lease:
         """The deployment that answers a target, to be entered before it is used.

@@ -64,6 +64,7 @@ class Conductor:
     def join(self, control: ControlPlane, files: ExperimentFiles, promote: Promote) -> None:
         """Say what it works on; `promote` is asked where an experiment promotes by itself."""
         self._control, self._files, self._promote = control, files, promote
+        control.split_by(self.split)
 
     # What the control plane asks.
 

@@ -15,7 +15,7 @@ from adapters.tensors import Tensors
 from gateway.experiments.definition import REQUEST_HEADER, VARIANT_HEADER
 from gateway.experiments.recording import ArmNotes, Notes
 from gateway.experiments.tokens import make_token
-from gateway.types import BY_CHANCE, SLOTS, Caller
+from gateway.types import BY_CHANCE, SLOTS, Caller, ShadowRule
 
 _KNOWN: Final = 1 << 15
 _KNOWN_BYTES: Final = 64
@@ -42,16 +42,21 @@ def _unit(digest: bytes) -> Unit:
 class Assignment:
     """A request's variant, to be told how it went."""
 
-    __slots__ = ("_counts", "_notes", "_number", "_token", "arm")
+    __slots__ = ("_counts", "_number", "_token", "arm", "notes")
 
     def __init__(self, notes: Notes, arm: ArmNotes, number: int, counts: bool) -> None:
         self.arm = arm
-        self._notes = notes
+        self.notes = notes
         self._number = number
         self._counts = counts
         self._token: bytes | None = None
         if counts:
             arm.assigned(number)
+
+    @property
+    def shadow(self) -> ShadowRule | None:
+        """To whom the request is to be copied."""
+        return self.notes.split.shadow
 
     def answered(self, took_ns: int, outputs: Tensors | None) -> None:
         """The request was answered."""
@@ -65,7 +70,7 @@ class Assignment:
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """See Assigned."""
-        notes = self._notes
+        notes = self.notes
         key = notes.split.token_key
         if not key or not self._counts:
             return self.arm.headers

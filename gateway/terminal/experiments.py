@@ -83,9 +83,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} seconds"
 
 
-def moment(text: str | None) -> str:
+def moment(text: str) -> str:
     """A time of RFC 3339, to the second."""
-    return (text or "").replace("T", " ").split(".")[0].removesuffix("Z")
+    return text.replace("T", " ").split(".")[0].removesuffix("Z")
 
 
 def _heading(view: Mapping[str, Any]) -> Iterator[Text]:
@@ -93,8 +93,8 @@ def _heading(view: Mapping[str, Any]) -> Iterator[Text]:
     state = definition["state"]
     parts = [(f"{definition['model']}/{definition['name']} ", "bold"), (state, _STYLES.get(state, ""))]
     run = f", run {definition['run']}" if definition.get("run") else ""
-    since = f", since {moment(definition.get('started'))}" if state == "running" else ""
-    ended = f", ended {moment(definition.get('ended'))}" if state == "stopped" else ""
+    since = f", since {moment(definition['started'])}" if state == "running" and "started" in definition else ""
+    ended = f", ended {moment(definition['ended'])}" if state == "stopped" and "ended" in definition else ""
     winner = f", promoted {definition['winner']}" if definition.get("winner") else ""
     reason = f": {definition['reason']}" if definition.get("reason") else ""
     yield Text.assemble(*parts, f"{run}{since}{ended}, control {definition['control']}{winner}{reason}")

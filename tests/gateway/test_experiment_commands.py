@@ -152,7 +152,7 @@ async def test_a_status_shows_traffic_metrics_problems_and_the_verdict(shell: Sh
     code, said = await shell.lines("status", NAME)
     assert code == 0
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    assert lines[0] == "digits/x running, since, control tf"
+    assert lines[0] == "digits/x running, control tf"
     assert lines[1] == "which [one]?"
     assert "tf digits/1 100 % (of 50) 90.0 % 900 7 1.25 2.5 3.75" in lines
     assert "onnx digits/1 99 % (of 50) 90.0 % 900 7 0.5 2 9" in lines

@@ -1,0 +1,113 @@
+"""Copies of requests to other deployments, whose answers are compared and dropped: nobody ever waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from time import monotonic, monotonic_ns
+from typing import Final
+
+import msgspec
+
+from adapters.base import LOWEST_PRIORITY, Urgency
+from adapters.errors import ServingError
+from adapters.tensors import Tensors
+from gateway.comparing import compare
+from gateway.experiments.recording import Notes
+from gateway.registry import Registry
+from gateway.types import ShadowRule
+
+_log = logging.getLogger(__name__)
+
+_MOST: Final = 64
+_MOST_BYTES: Final = 64 << 20
+_PATIENCE_S: Final = 1.0
+_LOOK_S: Final = 0.002
+_LIMIT_S: Final = 30.0
+_REST: Final = 9.0
+"""For every second that copies take, callers have had nine to themselves."""
+
+_IN_A_THREAD: Final = 1 << 16
+
+
+class _Copy(msgspec.Struct):
+    notes: Notes
+    rule: ShadowRule
+    inputs: Tensors
+    outputs: Tensors
+    bytes: int
+    made_s: float
+
+
+class Shadows:
+    """One for each frontend. One copy runs at a time, at the lowest priority, and only while no caller is waiting."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._waiting: deque[_Copy] = deque()
+        self._bytes = 0
+        self._running: asyncio.Task[None] | None = None
+
+    def offer(self, notes: Notes, rule: ShadowRule, inputs: Tensors, outputs: Tensors) -> None:
+        """Have a request that was answered copied, as often as the rule says, if there is room."""
+        if random.random() >= rule.share:  # noqa: S311  # a sample, no secret
+            return
+        size = sum(each.nbytes for each in (*inputs.values(), *outputs.values()))
+        if len(self._waiting) >= _MOST or self._bytes + size > _MOST_BYTES:
+            notes.shadow.skipped += 1
+            return
+        self._waiting.append(_Copy(notes, rule, inputs, outputs, size, monotonic()))
+        self._bytes += size
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="shadows")
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                copy = self._waiting.popleft()
+                self._bytes -= copy.bytes
+                if not await self._quiet(copy.made_s + _PATIENCE_S):
+                    copy.notes.shadow.skipped += 1
+                    continue
+                began_s = monotonic()
+                await self._send(copy)
+                await asyncio.sleep((monotonic() - began_s) * _REST)
+        finally:
+            self._running = None
+
+    async def _quiet(self, until_s: float) -> bool:
+        """Wait until nobody's request runs; false where that does not come in time."""
+        while self._registry.busy:
+            if monotonic() > until_s:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True
+
+    async def _send(self, copy: _Copy) -> None:
+        notes = copy.notes.shadow
+        try:
+            with self._registry.lease(copy.rule.target) as lease:
+                lease.servable.signature.check(copy.inputs)
+                urgency = Urgency(monotonic_ns() + int(_LIMIT_S * 1e9), LOWEST_PRIORITY)
+                outputs = await asyncio.wait_for(lease.servable.infer(copy.inputs, urgency), _LIMIT_S)
+        except (ServingError, TimeoutError):
+            notes.failed += 1
+            return
+        except Exception:  # noqa: BLE001  # a copy's trouble is nobody's
+            _log.exception("a copied request failed")
+            notes.failed += 1
+            return
+        size = sum(each.size for each in outputs.values())
+        if size > _IN_A_THREAD:
+            found = await asyncio.to_thread(compare, copy.outputs, outputs, copy.rule.tolerance)
+        else:
+            found = compare(copy.outputs, outputs, copy.rule.tolerance)
+        notes = copy.notes.shadow  # what was noted before may have been taken meanwhile
+        notes.compared += 1
+        notes.disagreed += not found.agree
+        if found.apart is not None:
+            notes.apart = found.apart if notes.apart is None else max(notes.apart, found.apart)
+        if found.cosine is not None:
+            notes.cosine = found.cosine if notes.cosine is None else min(notes.cosine, found.cosine)
