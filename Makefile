@@ -47,7 +47,7 @@ format: $(VENV)/.installed-dev ## Put the code into its form
 load: $(VENV)/.installed-dev ## Send digits to every backend of a running gateway and compare them (ARGS="--help")
 	$(BIN)/python -m loadtests.compare_backends $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="cnn", "resnet", "image", "backends", "--help")
+bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="cnn", "resnet", "image", "experiment", "backends", "--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 bench-peers: $(PEER_STAMPS) ## Install what `make bench` compares with: Triton, MLServer, KServe, LitServe, BentoML

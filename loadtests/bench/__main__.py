@@ -4,6 +4,7 @@ mlp: a small model over every protocol, beside all other servers that are instal
 cnn: what batching gains, beside Triton and beside what onnxruntime's own curve allows.
 resnet: what Torii costs where the model costs much, beside onnxruntime alone.
 image: a tensor of an image's size, beside an endpoint that sends the body back.
+experiment: requests that an experiment assigns and records, beside the same without one.
 backends: what Torii adds in front of TF Serving and of TorchServe.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtests.bench import backends, cnn, image, mlp, report, resnet
+from loadtests.bench import backends, cnn, experiment, image, mlp, report, resnet
 from loadtests.bench.comparisons import Part
 from loadtests.bench.contenders import Entrant, alternate
 from loadtests.bench.processes import Place, Server, awake
@@ -31,6 +32,7 @@ _BENCHMARKS = {
     "cnn": cnn.BENCHMARK,
     "resnet": resnet.BENCHMARK,
     "image": image.BENCHMARK,
+    "experiment": experiment.BENCHMARK,
     "backends": backends.BENCHMARK,
 }
 _IDLE_S = 1.0

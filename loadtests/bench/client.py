@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 import uvloop
 
 _LENGTH = b"\r\ncontent-length: "
 _LAST_ANSWERS_S = 10.0
+_VARIED = 4096
 
 
 class Tally:
@@ -43,10 +45,11 @@ class Client(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: sends the request again as soon as its answer is complete."""
+    """One keep-alive connection: sends the next request as soon as the last one's answer is complete."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
+        """`requests` has no end."""
+        self._requests = requests
         self._tally = tally
         self._received = bytearray()
         self._wanted = 0
@@ -62,7 +65,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_s = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
@@ -135,12 +138,14 @@ def report(make: Callable[[Tally], asyncio.Protocol]) -> None:
     print(json.dumps(uvloop.run(measure(port, connections, seconds, make))))
 
 
-def http_request(path: str, body: bytes, headers: list[str]) -> bytes:
-    """The bytes of a POST."""
+def http_requests(path: str, body: bytes, headers: list[str]) -> list[bytes]:
+    """The bytes of a POST; of 4,096 in turn where a header has {n} in it, for which numbers stand."""
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    head = "\r\n".join(lines)
+    numbers = range(_VARIED) if "{n}" in head else range(1)
+    return [head.replace("{n}", str(number)).encode() + b"\r\n\r\n" + body for number in numbers]
 
 
 if __name__ == "__main__":
-    sent = http_request(sys.argv[2], sys.stdin.buffer.read(), sys.argv[5:])
+    sent = itertools.cycle(http_requests(sys.argv[2], sys.stdin.buffer.read(), sys.argv[5:]))
     report(lambda tally: Connection(sent, tally))

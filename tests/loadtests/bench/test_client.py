@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 
-from loadtests.bench.client import Connection, http_request, measure
+from loadtests.bench.client import Connection, http_requests, measure
 
 BODY = b"x" * 500_000
 
@@ -24,7 +25,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fir
 @pytest.mark.parametrize(("first_line", "succeeds"), [(b"200 OK", True), (b"503 Service Unavailable", False)])
 async def test_only_answers_with_200_count(first_line: bytes, succeeds: bool) -> None:
     server = await asyncio.start_server(lambda reader, writer: answer(reader, writer, first_line), "127.0.0.1", 0)
-    request = http_request("/", BODY, ["X-One: 1"])
+    request = itertools.cycle(http_requests("/", BODY, ["X-One: 1"]))
     async with server:
         measuring = measure(server.sockets[0].getsockname()[1], 2, 0.2, lambda tally: Connection(request, tally))
         if succeeds:
@@ -50,7 +51,7 @@ async def test_the_client_leaves_nothing_unanswered() -> None:
         writer.close()
 
     server = await asyncio.start_server(slow, "127.0.0.1", 0)
-    request = http_request("/", b"", [])
+    request = itertools.cycle(http_requests("/", b"", []))
     async with server:
         port = server.sockets[0].getsockname()[1]
         figures = await measure(port, 3, 0.12, lambda tally: Connection(request, tally))
@@ -62,6 +63,6 @@ async def test_a_connection_that_the_server_closes_is_a_failure(capsys: pytest.C
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         with pytest.raises(SystemExit, match="no request succeeded"):
-            await measure(server.sockets[0].getsockname()[1], 1, 0.1, lambda tally: Connection(b"GET", tally))
+            await measure(server.sockets[0].getsockname()[1], 1, 0.1, lambda tally: Connection(itertools.repeat(b"GET"), tally))
 
     assert "the server closed the connection" in capsys.readouterr().err
