@@ -18,7 +18,7 @@ from gateway.types import MODEL_NAME
 MOST: Final = 10_000
 """Outcomes in one body."""
 
-MAX_BYTES: Final = 8 << 20
+MAX_BYTES: Final = 4 << 20
 
 _KEYS = Outcome.__struct_fields__
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

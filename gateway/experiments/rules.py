@@ -35,11 +35,6 @@ def _variants(definition: Definition) -> Iterator[str]:
     if abs(total - 100) > _NEARLY:
         shown = ", ".join(f"{each.name} {each.weight:g}" for each in definition.variants)
         yield f"variants: expected weights that sum to 100, found {total:.10g} ({shown})"
-    of_target = {each.target: each.name for each in reversed(definition.variants)}
-    for each in definition.variants:
-        if (other := of_target[each.target]) != each.name:
-            same = write_pin(each.target)
-            yield f"variants.{each.name}.target: expected another than that of {other}, found '{same}' in both"
 
 
 def _weights_over_time(definition: Definition) -> Iterator[str]:

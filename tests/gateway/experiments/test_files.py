@@ -273,6 +273,10 @@ def test_two_variants_are_enough_and_everything_else_has_a_default() -> None:
             f"current.slots: expected ends in ascending order, the last of them {SLOTS}",
         ),
         (
+            'current = {declared = {tf = 1}, weights = {tf = 1}, slots = [[5, "tf"], [4, "tf"], [1000000, "tf"]]}',
+            f"current.slots: expected ends in ascending order, the last of them {SLOTS}",
+        ),
+        (
             'current = {declared = {tf = 50, onnx = 50}, weights = {tf = 100, onnx = 0}, slots = [[1000000, "a"]]}',
             "current: expected weights and slots of the variants tf, onnx; remove it, and it comes anew",
         ),
@@ -295,7 +299,6 @@ def test_a_mistake_names_file_key_what_was_expected_and_what_was_found(more: str
         ("weight = 50\n[", 'weight = "50"\n[', "variants.tf.weight: Input should be a valid number, found '50'"),
         ("variants.tf", "variants.TF", "variants.TF.[key]: expected a name of a-z 0-9"),
         ("variants.tf", "variant.tf", "variants: Dictionary should have at least 2 items"),
-        ("1@tfserving", "1@onnxruntime", "variants.onnx.target: expected another than that of tf, found 'digits"),
         ("digits/1@tf", "other/1@tf", "variants.tf.target: expected a version of model 'digits', whose experiment"),
         ("digits/1@tfserving", "digits", "variants.tf.target: expected a version or a label, as in digits/1"),
         ("digits/1@tfserving", "digits@tflite", "variants.tf.target: expected a version or a label, as in digits/1"),
@@ -446,6 +449,11 @@ def test_what_torii_keeps_no_more_goes() -> None:
     assert read(write(ALL, kept(definition), FILE)) == definition
 
 
+def test_the_current_weights_are_replaced_as_a_whole() -> None:
+    current = Current({"tf": 1}, {"tf": 1}, ())
+    assert read(write(ALL, kept(msgspec.structs.replace(EVERYTHING, current=current)), FILE)).current == current
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -584,3 +592,8 @@ def test_no_text_makes_anything_but_a_definition_or_a_mistake(text: str) -> None
     except ConfigError:
         return
     assert read(write(text, kept(definition), FILE)) == definition
+
+
+def test_two_variants_may_be_the_same_deployment_which_tests_the_test_itself() -> None:
+    first, second = read(TWO.replace("1@onnxruntime", "1@tfserving")).variants
+    assert first.target == second.target
