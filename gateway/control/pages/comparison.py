@@ -54,10 +54,8 @@ async def compare(inference_url: str, first: Deployment, second: Deployment, tex
     # No certificates, no proxies, no redirects: it goes to this gateway's own port, and nowhere else.
     async with httpx.AsyncClient(base_url=_own(inference_url), trust_env=False, verify=False) as client:  # noqa: S501
         await _connect(client)
-        answers = [await _ask(client, each, body) for each in (first, second)]
-    return Comparison(
-        answers[0], answers[1], await asyncio.to_thread(differences, answers[0].outputs, answers[1].outputs)
-    )
+        one, other = [await _ask(client, each, body) for each in (first, second)]
+    return Comparison(one, other, await asyncio.to_thread(differences, one.outputs, other.outputs))
 
 
 def _body(text: str) -> bytes:
@@ -100,23 +98,26 @@ async def _connect(client: httpx.AsyncClient) -> None:
 
 async def _ask(client: httpx.AsyncClient, deployment: Deployment, body: bytes) -> Answer:
     path = f"/v2/models/{deployment.model}@{deployment.backend}/versions/{deployment.version}/infer"
+    headers = {"content-type": "application/json"}
+    served_by, raw, error = "", b"", ""
+    outputs: Mapping[str, Output] = {}
     started_s = time.perf_counter()
-    served_by, outputs, error = "", {}, ""
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            request = client.stream("POST", path, content=body, headers={"content-type": "application/json"})
-            async with request as response:
-                raw = await _read(response)
-        latency_ms = (time.perf_counter() - started_s) * 1e3
-        served_by = response.headers.get("torii-served-by", "")
-        if response.status_code == 200:
-            outputs = await asyncio.to_thread(_outputs, raw)
-        else:
-            error = f"{response.status_code}: {_error(raw)}"
+        async with asyncio.timeout(_TIMEOUT_S), client.stream("POST", path, content=body, headers=headers) as response:
+            raw = await _read(response)
+            served_by = response.headers.get("torii-served-by", "")
+            if response.status_code != 200:
+                error = f"{response.status_code}: {_error(raw)}"
     except TimeoutError:
-        latency_ms, error = (time.perf_counter() - started_s) * 1e3, f"no answer within {_TIMEOUT_S:g} s"
+        error = f"no answer within {_TIMEOUT_S:g} s"
     except (httpx.HTTPError, InvalidInput) as problem:
-        latency_ms, error = (time.perf_counter() - started_s) * 1e3, str(problem) or type(problem).__name__
+        error = str(problem) or type(problem).__name__
+    latency_ms = (time.perf_counter() - started_s) * 1e3
+    if not error:
+        try:
+            outputs = await asyncio.to_thread(_outputs, raw)
+        except InvalidInput as problem:
+            error = str(problem)
     return Answer(str(deployment), served_by, latency_ms, outputs, error)
 
 

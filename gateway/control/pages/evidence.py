@@ -14,7 +14,7 @@ from gateway.control.pages.formats import UNKNOWN, Units, exactly, number, units
 from gateway.experiments.definition import LATENCY, Better, Definition, Kind, Metric
 from gateway.experiments.report import Analysis, Comparison, Look, VariantMetric, Verdict, View
 
-_POINTS: Final = 120
+_POINTS: Final = 80
 _TABLE_ROWS: Final = 12
 
 
@@ -62,20 +62,25 @@ class Section:
 def sections(view: View, looks: Sequence[Look]) -> list[Section]:
     """The metrics in the definition's order."""
     definition = view.definition
-    by_metric: dict[str, list[Look]] = {metric.name: [] for metric in definition.metrics}
+    found: dict[tuple[str, str], list[Look]] = {}
     for look in looks:
-        if look.metric in by_metric and definition.variant(look.variant):
-            by_metric[look.metric].append(look)
-    return [_section(definition, metric, view.analysis, by_metric[metric.name]) for metric in definition.metrics]
+        found.setdefault((look.metric, look.variant), []).append(look)
+    names = [variant.name for variant in definition.variants]
+    return [
+        _section(definition, metric, view.analysis, {name: found.get((metric.name, name), []) for name in names})
+        for metric in definition.metrics
+    ]
 
 
-def _section(definition: Definition, metric: Metric, analysis: Analysis | None, own: Sequence[Look]) -> Section:
+def _section(
+    definition: Definition, metric: Metric, analysis: Analysis | None, looks: Mapping[str, Sequence[Look]]
+) -> Section:
     written = units(metric)
     places = {variant.name: place for place, variant in enumerate(definition.variants)}
     rows = [_row(metric, name, place, analysis, written) for name, place in places.items()]
-    by_variant = {name: _thinned([each for each in own if each.variant == name]) for name in places}
+    by_variant = {name: _thinned(own) for name, own in looks.items()}
     margin = _margin(definition, metric, rows)
-    last = own[-_TABLE_ROWS:][::-1]
+    last = sorted((each for own in looks.values() for each in own[-_TABLE_ROWS:]), key=lambda each: each.at)
     return Section(
         metric,
         what(metric),
@@ -85,8 +90,8 @@ def _section(definition: Definition, metric: Metric, analysis: Analysis | None, 
         _forest(metric, rows, margin, written),
         _estimates(metric, by_variant, places, written),
         _differences(metric, by_variant, places, margin, written),
-        [_look_row(each, written) for each in last],
-        len(own),
+        [_look_row(each, written) for each in last[: -_TABLE_ROWS - 1 : -1]],
+        sum(map(len, looks.values())),
     )
 
 

@@ -15,6 +15,7 @@ from gateway.experiments.report import Estimate
 UNKNOWN: Final = "–"
 _MINUS: Final = "\N{MINUS SIGN}"
 _SHOWN: Final = 200
+_KEPT: Final = frozenset({"declared", "slots", "epoch", "since", "started", "ended"})
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,7 +47,7 @@ def weight(value: float) -> str:
 
 def percent(value: float | None) -> str:
     """A share (0..1) in percent."""
-    return UNKNOWN if value is None else f"{number(value * 100)} %"
+    return UNKNOWN if value is None else f"{number(value * 100)}\N{NO-BREAK SPACE}%"
 
 
 def probability(value: float | None) -> str:
@@ -58,7 +59,7 @@ def probability(value: float | None) -> str:
 
 def signed(text: str) -> str:
     """A written number with its sign."""
-    return text if text[:1] in (_MINUS, UNKNOWN) or text == "NaN" else f"+{text}"
+    return text if text[:1] in (_MINUS, UNKNOWN) or text in ("0", "NaN") else f"+{text}"
 
 
 def megabytes(size: int | None) -> str:
@@ -89,20 +90,18 @@ def duration(seconds: float | None) -> str:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What an event changed, key by key."""
-    keys = [*before, *(key for key in after if key not in before)]
-    return [_change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
-
-
-def _change(key: str, before: Any, after: Any) -> str:
-    if before is None:
-        return f"{key}: {_plain(after)}"
-    return f"{key}: {_plain(before)} → {_plain(after)}"
+    """What an event changed, key by key; but for what Torii keeps for itself, and for when it was."""
+    keys = [key for key in {**before, **after} if key not in _KEPT]
+    pairs = [(key, _plain(before.get(key)), _plain(after.get(key))) for key in keys]
+    return [f"{key}: {old} → {new or UNKNOWN}" if old else f"{key}: {new}" for key, old, new in pairs if old != new]
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        text = ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
+    if value is None:
+        text = ""
+    elif isinstance(value, Mapping):
+        known = {key: each for key, each in value.items() if key not in _KEPT and each not in (None, "")}
+        text = ", ".join(f"{key} {_plain(each)}" for key, each in known.items())
     elif isinstance(value, float):
         text = exactly(value)
     else:

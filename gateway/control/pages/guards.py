@@ -10,7 +10,6 @@ from gateway.control.pages.formats import UNKNOWN, exactly, number, percent
 from gateway.experiments.definition import LATENCY
 from gateway.experiments.report import View
 
-
 Seen: TypeAlias = tuple[str, str, bool]
 """A variant, what was seen of it in words, and whether that is over the limit."""
 

@@ -13,6 +13,7 @@ from gateway.control.pages.rendering import Renderer
 from gateway.control.pages.traffic import Pace, Traffic, TrafficWatch
 from gateway.control.status import DeploymentStatus, Status, status
 from gateway.controlplane import ControlPlane
+from gateway.errors import ModelNotFound
 from gateway.experiments.definition import Definition, Standing
 from gateway.experiments.report import Event, View
 from gateway.front import Front
@@ -89,12 +90,16 @@ class Site:
 
     async def experiments(self, model: str | None = None, running_only: bool = False) -> list[ExperimentRow]:
         """The experiments; those that run with how they stand."""
-        if self.desk is None:
-            return []
-        found = [each for each in self.desk.definitions(model) if each.state is Standing.RUNNING or not running_only]
+        found = [each for each in self._definitions(model) if each.state is Standing.RUNNING or not running_only]
         viewed = [each for each in found if each.state is Standing.RUNNING][:_VIEWS]
         views = dict(zip(map(str, viewed), await asyncio.gather(*map(self._view, viewed)), strict=True))
         return [views.get(str(each)) or ExperimentRow(each) for each in found]
+
+    def _definitions(self, model: str | None) -> list[Definition]:
+        try:
+            return self.desk.definitions(model) if self.desk else []
+        except ModelNotFound:  # it may be served all the same: an upload
+            return []
 
     async def _view(self, definition: Definition) -> ExperimentRow:
         assert self.desk is not None
@@ -121,7 +126,10 @@ class Site:
 
     def experiment_problems(self, model: str | None = None) -> list[str]:
         """Mistakes in experiments' files."""
-        return self.desk.problems(model) if self.desk else []
+        try:
+            return self.desk.problems(model) if self.desk else []
+        except ModelNotFound:
+            return []
 
 
 def _row(status: DeploymentStatus, labels: Mapping[str, int], traffic: Traffic) -> DeploymentRow:

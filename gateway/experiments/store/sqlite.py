@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,10 +96,8 @@ def _configure(connection: sqlite3.Connection, _: Any) -> None:
 def _empty_log(engine: Engine) -> None:
     """Take what was written last into the old file: its log would otherwise be applied to the new one, and ruin it."""
     connection = engine.raw_connection()
-    try:
+    with closing(connection), suppress(sqlite3.Error):  # nothing more can be done for it
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.close()
 
 
 def _begin(connection: Connection) -> None:

@@ -65,19 +65,16 @@ class Store:
 
     def load(self, run: Run) -> StoredRun | None:
         """What is kept of a run; None: nothing is."""
-        with self._connection(reading=True) as connection:
-            try:
-                return load(connection, run, self._writer)
-            except (ValueError, msgspec.DecodeError) as error:
-                raise StoreUnavailable(f"{self.title} holds something else than a run's state: {error}") from error
+        with self._reading() as connection:
+            return load(connection, run, self._writer)
 
     def looks(self, run: Run) -> list[Look]:
         """This gateway's looks at a run, oldest first."""
         own = select(LOOK.c.looks).join(RUN, RUN.c.id == LOOK.c.run_id)
         own = own.where(*is_run(run), LOOK.c.writer == self._writer).order_by(LOOK.c.at)
-        with self._connection(reading=True) as connection:
-            moments = connection.execute(own).scalars().all()
-        return [look for each in moments for look in msgspec.json.decode(each, type=list[Look])]
+        with self._reading() as connection:
+            moments = connection.execute(own).scalars()
+            return [look for each in moments for look in msgspec.json.decode(each, type=list[Look])]
 
     def events(self, model: str | None = None, experiment: str | None = None, limit: int = 100) -> list[Event]:
         """Events, newest first."""
@@ -86,9 +83,8 @@ class Store:
             chosen = chosen.where(EVENT.c.model == model)
         if experiment is not None:
             chosen = chosen.where(EVENT.c.experiment == experiment)
-        with self._connection(reading=True) as connection:
-            rows = connection.execute(chosen).mappings().all()
-        return [_event(row) for row in rows]
+        with self._reading() as connection:
+            return [_event(row) for row in connection.execute(chosen).mappings()]
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The secret of that name; made if there is none, and then the same for all who share the store."""
@@ -105,6 +101,14 @@ class Store:
         """
         with self._connection() as connection:
             return retention.forget(connection, outcomes_before.timestamp(), runs_before.timestamp(), limit)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._connection(reading=True) as connection:
+            try:
+                yield connection
+            except (ValueError, msgspec.DecodeError) as error:
+                raise StoreUnavailable(f"{self.title} holds something else than was saved: {error}") from error
 
     @contextmanager
     def _connection(self, reading: bool = False) -> Iterator[Connection]:
@@ -129,7 +133,7 @@ class Store:
         try:
             engine = self._database.engine()
         except OSError as error:
-            raise StoreUnavailable(f"{self.title} cannot be made: {error.strerror}; {_ACCESS}") from error
+            raise StoreUnavailable(f"{self.title} cannot be opened: {error.strerror}; {_ACCESS}") from error
         try:
             with engine.begin() as connection:
                 self._database.alone(connection)

@@ -11,13 +11,13 @@ def element(name: str, *children: Markup | str, **attributes: str | float | None
     Attributes that are None are left out; `class_` is class, `stroke_width` is stroke-width. Names are never of
     elsewhere.
     """
-    written = Markup("").join(
-        Markup(' {}="{}"').format(Markup(key.rstrip("_").replace("_", "-")), _text(value))  # noqa: S704  # ours
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else _number(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    tag = Markup(name)  # noqa: S704  # ours
-    return Markup("<{}{}>{}</{}>").format(tag, written, Markup("").join(map(escape, children)), tag)
+    inside = "".join(map(escape, children))
+    return Markup(f"<{name}{written}>{inside}</{name}>")  # noqa: S704  # all but names is escaped, and names are ours
 
 
 def picture(*children: Markup, width: float, height: float, title: str, class_: str = "") -> Markup:
@@ -38,5 +38,5 @@ def path(points: list[tuple[float, float]], closed: bool = False) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + ("Z" if closed else "")
 
 
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

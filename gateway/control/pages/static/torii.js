@@ -7,6 +7,7 @@ const pause = document.getElementById("pause");
 const connection = document.getElementById("connection");
 let paused = false;
 let asking = false;
+let took = 0;
 
 function sameKind(one, other) {
   return one.nodeType === other.nodeType && one.nodeName === other.nodeName && (one.id || "") === (other.id || "");
@@ -55,6 +56,7 @@ function become(now, next) {
 async function refresh() {
   if (paused || asking || document.hidden) return;
   asking = true;
+  const started = performance.now();
   try {
     const answer = await fetch(location.pathname, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -69,7 +71,14 @@ async function refresh() {
     if (!connection.textContent) connection.textContent = "No answer: not up to date";
   } finally {
     asking = false;
+    took = performance.now() - started;
   }
+}
+
+// A page with much to show is asked for less often: the gateway has requests to answer, too.
+async function keepRefreshing() {
+  await refresh();
+  setTimeout(keepRefreshing, Math.max(EVERY_MS, 10 * took));
 }
 
 function offerCopies() {
@@ -98,5 +107,5 @@ if (document.querySelector("main [data-live]")) {
     refresh();
   });
   document.addEventListener("visibilitychange", refresh);
-  setInterval(refresh, EVERY_MS);
+  setTimeout(keepRefreshing, EVERY_MS);
 }

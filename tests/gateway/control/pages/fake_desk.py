@@ -138,7 +138,7 @@ def analysis(of: Definition, requests: int, **changes: Any) -> Analysis:
                         0.0004,
                         0.0021,
                         verdict,
-                        f"{variant.name} is {verdict} in {metric.name} than {of.control}.",
+                        f"{variant.name} against {of.control} in {metric.name}: {verdict}.",
                         41_000 if verdict is Verdict.UNDECIDED else 0,
                         5_400.0 if verdict is Verdict.UNDECIDED else 0.0,
                     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,7 @@ from tests.gateway.control.pages.fake_desk import FakeDesk, every_state
 from tests.gateway.plane import Plane
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
+RUNNING = "/models/m/experiments/which-runtime"
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
@@ -65,3 +68,27 @@ async def served(
         transport = httpx.ASGITransport(guarded)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8002", headers=HTML) as client:
             yield Served(plane, desk, guarded, client)
+
+
+def text(html: str) -> str:
+    """What a reader reads: without markup, and with single spaces."""
+    words: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            words.append(data)
+
+    Reader().feed(html)
+    return re.sub(r"\s+", " ", " ".join(words)).replace(" ,", ",").replace(" @ ", "@")
+
+
+def tags(html: str) -> list[tuple[str, dict[str, str]]]:
+    """Every tag with its attributes, as a browser would see them."""
+    found: list[tuple[str, dict[str, str]]] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append((tag, {name: value or "" for name, value in attrs}))
+
+    Reader().feed(html)
+    return found

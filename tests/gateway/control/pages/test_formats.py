@@ -80,7 +80,7 @@ def test_changes_name_what_was_and_what_is() -> None:
     after = {"weights": {"a": 50.0, "b": 50.0}, "owner": "ml", "winner": "b"}
     assert formats.changes(before, after) == [
         "weights: a 90, b 10 → a 50, b 50",
-        "state: draft → null",
+        "state: draft → –",
         "winner: b",
     ]
 
@@ -88,3 +88,17 @@ def test_changes_name_what_was_and_what_is() -> None:
 def test_a_long_change_is_cut() -> None:
     [change] = formats.changes({}, {"description": "x" * 5000})
     assert len(change) < 300
+
+
+def test_what_torii_keeps_for_itself_is_not_told() -> None:
+    current = {
+        "declared": {"a": 50.0},
+        "weights": {"a": 5.0},
+        "slots": [[1, "a"]],
+        "epoch": 3,
+        "since": "now",
+        "step": 0,
+    }
+    after = {"current": current, "started": "2026-12-01T09:00:00Z"}
+    assert formats.changes({"current": None}, after) == ["current: weights a 5, step 0"]
+    assert formats.changes({"current": {**current, "epoch": 2}}, after) == []

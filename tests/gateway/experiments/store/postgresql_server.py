@@ -17,7 +17,13 @@ from urllib.parse import quote
 import psycopg
 
 PASSWORD = "a:b@c/d %?#"  # all that has to be written otherwise in a URL
-_SETTINGS = {"listen_addresses": "", "fsync": "off", "max_connections": "30", "shared_buffers": "32MB"}
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "autovacuum": "off",
+    "max_connections": "30",
+    "shared_buffers": "32MB",
+}
 
 
 def programs() -> Path | None:
@@ -73,10 +79,10 @@ class PostgresqlServer:
             else:
                 return
 
-    def stop(self) -> None:
-        """End it and all its sessions."""
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it and all its sessions; SIGQUIT: without writing anything more."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
 
@@ -110,5 +116,5 @@ def running(binaries: Path) -> Iterator[PostgresqlServer]:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.stop(signal.SIGQUIT)
         server.remove()

@@ -15,7 +15,7 @@ from gateway.experiments.store.records import CellKey, Conversion
 from gateway.experiments.store.store import Store
 from tests.gateway.experiments.store.evidence import RUN, cell, exposure, same
 
-KILLS = 25
+KILLS = 15
 
 
 def state(flush: int) -> Cell:

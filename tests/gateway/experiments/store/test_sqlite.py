@@ -82,7 +82,7 @@ def test_a_damaged_file_is_reported(file: Store, path: Path) -> None:
 
 def test_a_folder_in_the_files_place_is_reported(file: Store, path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(StoreUnavailable, match=f"{path} cannot be made: Is a directory"):
+    with pytest.raises(StoreUnavailable, match=f"{path} cannot be opened: Is a directory"):
         file.open()
     path.rmdir()
     file.open()
@@ -190,7 +190,7 @@ def test_a_read_only_disk_is_reported_and_works_again_once_it_is_not(small_disk:
     save(store, 1)
     store.close()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(StoreUnavailable, match=r"cannot be made: Read-only file system; .* writable"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be opened: Read-only file system; .* writable"):
         save(store, 2)
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     save(store, 3)
@@ -204,7 +204,7 @@ def test_a_file_that_may_not_be_written_is_reported(file: Store, path: Path) -> 
     save(file, 1)
     file.close()
     path.chmod(0o400)
-    with pytest.raises(StoreUnavailable, match=r"cannot be made: Permission denied; .* writable"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be opened: Permission denied; .* writable"):
         save(file, 2)
     path.chmod(0o600)
     save(file, 3)

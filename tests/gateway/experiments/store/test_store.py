@@ -10,12 +10,15 @@ from time import time
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from gateway.experiments.evidence import Split
+from gateway.experiments.store.database import database_at
 from gateway.experiments.store.errors import StoreUnavailable
 from gateway.experiments.store.looks import MOMENTS
 from gateway.experiments.store.records import CellKey, Conversion, Kept, Run
 from gateway.experiments.store.store import Store
+from gateway.experiments.store.tables import CELL, LOOK
 from tests.gateway.experiments.store.evidence import KEY, NOON, RUN, cell, event, exposure, look, same
 
 Open = Callable[..., Store]
@@ -273,14 +276,29 @@ def test_many_looks_are_thinned_evenly_and_the_newest_stays(store: Store) -> Non
     last = 3 * MOMENTS
     for start in range(0, last, 50):
         with store.transaction() as saving:
-            for second in range(start, start + 50):
-                saving.save_looks(RUN, [look(second, variant="a"), look(second, variant="b")])
+            moments = range(start, start + 50)
+            saving.save_looks(RUN, [look(second, variant=name) for second in moments for name in "ab"])
     found = store.looks(RUN)
     times = [(each.at - NOON).total_seconds() for each in found if each.variant == "a"]
     assert len(found) == 2 * len(times)
     assert MOMENTS / 2 <= len(times) <= MOMENTS * 6 // 5
     assert (times[0], times[-1]) == (0, last - 1)
     assert np.diff(times).max() <= 3 * last / MOMENTS
+
+
+def test_what_somebody_else_wrote_into_the_store_is_reported(store: Store, url: str) -> None:
+    with store.transaction() as saving:
+        saving.save_cells(RUN, {KEY: cell(1)})
+        saving.save_looks(RUN, [look(0)])
+    engine = database_at(url).engine()
+    with engine.begin() as connection:
+        connection.execute(update(CELL).values(state=b"else"))
+        connection.execute(update(LOOK).values(looks='["else"]'))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable, match="holds something else than was saved: a cell has"):
+        store.load(RUN)
+    with pytest.raises(StoreUnavailable, match="holds something else than was saved: Expected"):
+        store.looks(RUN)
 
 
 def forgotten(store: Store, **limits: datetime) -> int:
