@@ -21,7 +21,7 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers profile proof-batching proof-json proof-memory proof-overload proof-openapi proof-reload proof-statistics protos train pin clean
+.PHONY: help run test clients check format load bench bench-peers profile proof-batching proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,11 +70,14 @@ proof-overload: $(VENV)/.installed-dev ## Twice the load that a model can carry:
 proof-openapi: $(VENV)/.installed-dev clients ## schemathesis: thousands of requests, good and bad, and no 500 among the answers
 	$(BIN)/python -m tests.proofs.openapi
 
+proof-page: $(VENV)/.installed-dev ## 50 million recorded requests: the experiment's page opens within a second
+	$(BIN)/python -m tests.proofs.experiment_page
+
 proof-reload: $(VENV)/.installed-dev ## 1,100 reloads under constant traffic: nothing fails, waits or grows (ARGS="--help")
 	$(BIN)/python -m tests.proofs.reload $(ARGS)
 
 proof-statistics: $(VENV)/.installed-dev ## 2,000 experiments of each kind without a difference: at most 5 % ever call one (ARGS="--help")
-	$(BIN)/python -m tests.proofs.statistics $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.statistics $(ARGS)
 
 protos: $(VENV)/.installed-dev ## Compile the .proto files
 	$(BIN)/python -m grpc_tools.protoc -I gateway/protocols/protos --include_imports \

@@ -141,6 +141,17 @@ def revenue(effect: float = 0.0) -> World:
     return World(REVENUE, draw, (truth, truth * (1 + effect)), size=plan(baseline, effect) if effect else None)
 
 
+def rare_revenue() -> World:
+    """One value in fifty is not 0, and the variant gets one request in twenty."""
+
+    def draw(generator: np.random.Generator, count: int) -> Requests:
+        variants = (generator.random(count) < 0.05).astype(np.int64)
+        values = generator.exponential(1, count) * (generator.random(count) < 0.02)
+        return Requests(variants, generator.integers(0, CLUSTERS, count), values, np.zeros(count, np.int64))
+
+    return World(REVENUE, draw, (0.02, 0.02))
+
+
 def clustered_latency() -> World:
     """Units that are slow or fast as a whole: half of the variance is theirs; some of them come more often."""
 
@@ -188,12 +199,13 @@ def _units(generator: np.random.Generator, count: int) -> tuple[Counts, Counts, 
 NULLS: Mapping[str, World] = MappingProxyType(
     {
         "errors 2 %": errors(0.02),
-        "errors 0.2 %": errors(0.002),
         "latency p95": latency(),
-        "revenue, long tail": revenue(),
         "latency p95, 300 units": clustered_latency(),
         "errors 5 %, 300 units": clustered_errors(),
         "latency p95, ramp 5/20/50 % while it drifts": ramp(),
+        "revenue, long tail": revenue(),
+        "revenue of 1 in 50, 5 % of the traffic": rare_revenue(),
+        "errors 0.2 %": errors(0.002),
     }
 )
 """Experiments without any difference."""

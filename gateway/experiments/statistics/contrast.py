@@ -12,7 +12,7 @@ from gateway.experiments.statistics.boundary import critical, from_student, p_va
 from gateway.experiments.statistics.strata import Strata, pair_weights
 
 _FARTHEST: Final = 64.0
-_HALVINGS: Final = 40
+_HALVINGS: Final = 28
 _LENT: Final = 50.0
 
 
@@ -60,7 +60,8 @@ class Contrast:
         one, other = self.variant.variance, self.control.variance
         if one + other <= 0:
             return min(self.variant.freedom, self.control.freedom)
-        return (one + other) ** 2 / (one**2 / self.variant.freedom + other**2 / self.control.freedom)
+        part = one / (one + other)
+        return 1 / (part**2 / self.variant.freedom + (1 - part) ** 2 / self.control.freedom)
 
     @property
     def p_value(self) -> float:

@@ -22,11 +22,15 @@ class Rate:
 
     share: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"a rate is in 0..1: got {self.share:g}")
+
     def arm(self, effect: float, values: float) -> Arm:
         """What so many independent values are expected to show."""
         share = self.share + effect
-        if not 0 <= share <= 1 or not 0 <= self.share <= 1:
-            raise ValueError(f"a rate is in 0..1: got {self.share:g}, and with the effect {share:g}")
+        if not 0 <= share <= 1:
+            raise ValueError(f"effect: a rate is in 0..1, and {self.share:g} would become {share:g}")
         likely = (share * values + 1) / (values + 2)
         spread = likely * (1 - likely)
         return ShareArm(round(values), share, spread, spread / values * _floored(CLUSTERS), _freedom(values, CLUSTERS))
@@ -34,20 +38,20 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean and the standard deviation of single values under control; effects are parts of the mean."""
+    """A mean and the standard deviation of single values under control; effects are parts that both grow by."""
 
     mean: float
     deviation: float
 
+    def __post_init__(self) -> None:
+        if not 0 < abs(self.mean) < math.inf or not 0 < self.deviation < math.inf:
+            raise ValueError(f"a mean other than 0 and a deviation above 0: got {self.mean:g} and {self.deviation:g}")
+
     def arm(self, effect: float, values: float) -> Arm:
         """What so many independent values are expected to show."""
-        if not self.mean or not self.deviation > 0:
-            raise ValueError(
-                f"a mean other than 0 and a deviation above 0 are needed: got {self.mean}, {self.deviation}"
-            )
-        variance = self.deviation**2 / values * _floored(CLUSTERS)
-        mean = self.mean * (1 + effect)
-        return Arm(round(values), mean, self.deviation**2, variance, _freedom(values, CLUSTERS))
+        spread = (self.deviation * max(1.0, 1 + effect)) ** 2
+        variance = spread / values * _floored(CLUSTERS)
+        return Arm(round(values), self.mean * (1 + effect), spread, variance, _freedom(values, CLUSTERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,17 @@ class Latencies:
     sample: Floats
     level: float = 0.95
 
+    def __post_init__(self) -> None:
+        sample = np.asarray(self.sample, np.float64)
+        if not sample.size or not np.isfinite(sample).all() or sample.min() < 0:
+            raise ValueError("a sample of latencies has numbers of at least 0, and at least one")
+        if not 0 < self.level < 1:
+            raise ValueError(f"a quantile is in 0..1, without both: got {self.level:g}")
+
     @classmethod
     def lognormal(cls, median: float, p95: float, level: float = 0.95) -> Self:
         """Of a lognormal distribution with these quantiles."""
-        if not 0 < median < p95:
+        if not 0 < median < p95 < math.inf:
             raise ValueError(f"0 < median < p95 is needed: got {median:g} and {p95:g}")
         normal = NormalDist()
         deviation = math.log(p95 / median) / normal.inv_cdf(0.95)
@@ -69,6 +80,8 @@ class Latencies:
 
     def arm(self, effect: float, values: float) -> Arm:
         """What so many independent values are expected to show."""
+        if not effect > -1:
+            raise ValueError(f"effect: latencies can become less by a part of themselves, above -1: got {effect:g}")
         counts = np.bincount(bins(np.asarray(self.sample) * (1 + effect)), minlength=BINS)
         distribution = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
         spread = self.level * (1 - self.level)
@@ -117,8 +130,8 @@ def plan(
     """
     if not (0 < confidence < 1 and 0.5 <= power < 1 and 0 < share < 1 and comparisons >= 1 and design_effect >= 1):
         raise ValueError("confidence and share are in 0..1, power in 0.5..1, comparisons and design_effect at least 1")
-    if not effect:
-        raise ValueError("effect: 0 is never found; give the smallest one that matters")
+    if not 0 < abs(effect) < math.inf:
+        raise ValueError(f"effect: {effect:g} is never found; give the smallest one that matters")
     alpha, luck = (1 - confidence) / comparisons, NormalDist().inv_cdf(power)
     few, many = 10.0, 10.0
     while not _found(_expected(baseline, effect, share, many / design_effect), alpha, luck):

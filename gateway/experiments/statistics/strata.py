@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,9 @@ from gateway.experiments.statistics.arms import Arm, QuantileArm, ShareArm, quan
 
 FEW: Final = 5
 """A stratum with fewer values of either side does not count in their comparison."""
+
+_LARGE: Final = 1e100
+"""No estimate is made of such values: their squares could not be reckoned with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Strata:
 
     @property
     def values(self) -> Floats:
-        """How many values each stratum has, [strata]."""
+        """How many values each stratum has, [strata]; of a QUANTILE metric those without a histogram do not count."""
         values: Floats = self.counts.sum(axis=1)
-        return values
+        return values * (self.distributions[:, -1] > 0) if len(self.distributions) else values
 
     @classmethod
     def of(cls, metric: Metric, cells: Sequence[Cell | None]) -> Strata:
@@ -73,8 +75,9 @@ class Strata:
         if not len(used):
             return None
         shares = weights[used] / weights[used].sum()
-        arm = (self._quantile if self.metric.kind is Kind.QUANTILE else self._mean)(used, shares)
-        return arm if arm and math.isfinite(arm.value) and math.isfinite(arm.variance) else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            arm = (self._quantile if self.metric.kind is Kind.QUANTILE else self._mean)(used, shares)
+        return arm if arm and abs(arm.value) < _LARGE and arm.variance < _LARGE**2 else None
 
     def _mean(self, used: Counts, shares: Floats) -> Arm | None:
         values = self.values[used]
@@ -86,7 +89,7 @@ class Strata:
         else:
             spreads = np.maximum(self.squares[used] - sums * means, 0.0) / np.maximum(values - 1, 1)
         independent = float(shares**2 @ (spreads / values))
-        clustered, freedom = _clustered(self.counts[used], self.totals[used], shares)
+        clustered, freedom = _clustered(self.counts[used], self.totals[used], shares, tails=not binary)
         if freedom <= 0:
             return None
         kind = ShareArm if binary else Arm
@@ -125,16 +128,22 @@ def _distribution(histogram: Counts) -> Floats:
     return shares
 
 
-def _clustered(counts: Floats, totals: Floats, shares: Floats) -> tuple[float, float]:
+def _clustered(counts: Floats, totals: Floats, shares: Floats, tails: bool = False) -> tuple[float, float]:
     """The jackknife variance, over clusters, of the mean of means weighed by `shares`, and its degrees of freedom.
 
     `counts`, `totals` [strata, clusters]. The freedom is that of as many clusters of equal size as would tell as much
-    (Kish); 0 or less: there are too few.
+    (Kish), and with `tails` also what the spread of the clusters' squares leaves (Satterthwaite): little, where few
+    values make most of the variance. 0 or less: there are too few.
     """
     values = counts.sum(axis=1)
     parts = shares / values
     residuals = parts @ (totals - (totals.sum(axis=1) / values)[:, None] * counts)
     sizes = parts @ counts
-    clusters = np.count_nonzero(sizes)
+    clusters = int(np.count_nonzero(sizes))
     without = residuals[sizes > 0] / np.maximum(1 - sizes[sizes > 0], 1e-9)
-    return float((clusters - 1) / clusters * (without @ without)), float(1 / (sizes @ sizes) - 1)
+    total, freedom = float(without @ without), float(1 / (sizes @ sizes) - 1)
+    if tails and total > 0:
+        fractions = without**2 / total
+        excess = float(fractions @ fractions) - 1 / clusters
+        freedom = min(freedom, 2 / excess) if excess > 0 else freedom
+    return (clusters - 1) / clusters * total, freedom

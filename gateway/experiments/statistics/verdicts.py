@@ -10,9 +10,11 @@ from gateway.experiments.definition import Better, Metric
 from gateway.experiments.report import Verdict
 from gateway.experiments.statistics.contrast import Contrast, relative
 
-_GROWTH: Final = 1.1
 _FARTHEST: Final = 1_000.0
 """A decision that would take more than this many times the values so far is not foretold."""
+
+_HALVINGS: Final = 8
+"""In proportion: they leave less than 3 % of doubt."""
 
 
 def decide(metric: Metric, contrast: Contrast, alpha: float) -> Verdict:
@@ -37,12 +39,18 @@ def harmless(metric: Metric, contrast: Contrast, alpha: float) -> bool:
 
 def needed(metric: Metric, contrast: Contrast, alpha: float) -> int | None:
     """How many more values per variant a decision takes, if what is estimated now is the truth; 0: it is decided."""
-    factor = 1.0
-    while decide(metric, contrast.grown(factor), alpha) is Verdict.UNDECIDED:
-        factor *= _GROWTH
-        if factor > _FARTHEST:
-            return None
-    return math.ceil((factor - 1) * min(contrast.variant.count, contrast.control.count))
+    if decide(metric, contrast, alpha) is not Verdict.UNDECIDED:
+        return 0
+    too_few, enough = 1.0, _FARTHEST
+    if decide(metric, contrast.grown(enough), alpha) is Verdict.UNDECIDED:
+        return None
+    for _ in range(_HALVINGS):
+        middle = math.sqrt(too_few * enough)
+        if decide(metric, contrast.grown(middle), alpha) is Verdict.UNDECIDED:
+            too_few = middle
+        else:
+            enough = middle
+    return math.ceil((enough - 1) * min(contrast.variant.count, contrast.control.count))
 
 
 def overall(verdicts: Sequence[Verdict], harmless_in_all: bool) -> Verdict:

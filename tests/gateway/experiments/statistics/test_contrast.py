@@ -53,7 +53,7 @@ def test_intervals_hold_their_estimates(contrast, alpha):
 @given(_CONTRASTS, st.floats(0.001, 0.3))
 def test_the_p_value_is_small_exactly_where_the_intervals_hold_no_equality(contrast, alpha):
     p_value, reach = contrast.p_value, contrast.reach(alpha)
-    if abs(p_value - alpha) < 1e-6:
+    if abs(p_value - alpha) < 1e-5:
         return
     low, high = contrast.difference_interval(reach)
     assert (p_value <= alpha) == (low > 0 or high < 0)
@@ -104,10 +104,11 @@ def test_ratios_to_a_control_that_may_be_zero_are_unbounded():
     assert found.ratio_interval(3.0) == (-np.inf, np.inf)
 
 
-def test_one_side_without_any_spread_does_not_make_it_sure():
-    """Nobody of 50 has bought yet, where one in fifty does."""
-    bought = Strata.of(REVENUE, [cell(REVENUE, ones(100, 5_000) * 30)])
-    not_yet = Strata.of(REVENUE, [cell(REVENUE, np.zeros(50))])
-    found = Contrast.of(not_yet, bought)
+@pytest.mark.parametrize("bought_by_one", [0.0, 0.5], ids=["nobody", "one, and hardly anything"])
+def test_one_side_that_hardly_varies_yet_does_not_make_it_sure(bought_by_one):
+    """Of 50, where one in fifty usually buys for 30."""
+    usual = Strata.of(REVENUE, [cell(REVENUE, ones(100, 5_000) * 30)])
+    few = Strata.of(REVENUE, [cell(REVENUE, np.append(np.zeros(49), bought_by_one))])
+    found = Contrast.of(few, usual)
     assert found is not None
     assert found.p_value > 0.5

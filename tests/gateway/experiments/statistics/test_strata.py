@@ -101,6 +101,14 @@ def test_without_values_there_is_nothing_to_compare():
     assert Contrast.of(none, some) is None
 
 
+def test_quantiles_are_not_told_of_values_without_a_histogram():
+    counted_only = cell(REVENUE, _GENERATOR.lognormal(2, 0.5, 100))
+    assert Strata.of(LATENCY, [counted_only]).arm() is None
+    both = Strata.of(LATENCY, [counted_only, cell(LATENCY, _GENERATOR.lognormal(2, 0.5, 50))]).arm()
+    assert both is not None
+    assert both.count == 50
+
+
 def test_values_too_large_to_be_squared_give_no_estimate():
     with np.errstate(over="ignore", invalid="ignore"):
         assert Strata.of(REVENUE, [cell(REVENUE, np.full(10, 1e200))]).arm() is None
