@@ -21,7 +21,7 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers profile proof-batching proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
+.PHONY: help run test clients check format load bench bench-peers profile proof-assignment proof-batching proof-experiments proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,8 +55,14 @@ bench-peers: $(PEER_STAMPS) ## Install what `make bench` compares with: Triton, 
 profile: $(VENV)/.installed-dev ## What a request costs, stage by stage (ARGS="--instructions" counts them by valgrind)
 	@$(BIN)/python -m tests.proofs.hot_path $(ARGS)
 
+proof-assignment: $(VENV)/.installed-dev ## What an experiment adds to a request: microseconds
+	@$(BIN)/python -m tests.proofs.assignment_cost
+
 proof-batching: $(VENV)/.installed-dev ## A million requests among reloads and kills: to each its own answer (ARGS="--help")
 	$(BIN)/python -m tests.proofs.batching $(ARGS)
+
+proof-experiments: $(VENV)/.installed-dev ## Assignment of 100,000 units, failing variants, kills, and what a shadow costs (ARGS="--help")
+	$(BIN)/python -m tests.proofs.experiments $(ARGS)
 
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed

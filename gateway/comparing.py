@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 
-from adapters.tensors import Tensor, Tensors
+from adapters.tensors import DataType, Tensor, Tensors
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """`agree`: the same outputs and shapes, the largest of each row at the same place, no further apart than may be.
+
+    What is missing on the other side is a difference, what is there in addition is none. A row with several largest
+    values has them at any of their places.
 
     `apart` is the largest absolute difference, `cosine` the least of all outputs' cosine similarities; None where there
     are no numbers to compare.
@@ -27,9 +32,9 @@ def compare(given: Tensors, other: Tensors, tolerance: float) -> Comparison:
     cosine: float | None = None
     for name in given.keys() & other.keys():
         ours, theirs = given[name], other[name]
-        if ours.shape != theirs.shape or (ours.dtype.kind in "fiu") != (theirs.dtype.kind in "fiu"):
+        if ours.shape != theirs.shape or is_number(ours.dtype) != is_number(theirs.dtype):
             agree = False
-        elif ours.dtype.kind not in "fiu":
+        elif not is_number(ours.dtype):
             agree = agree and bool(np.array_equal(ours, theirs))
         elif ours.size:
             a, b = ours.astype(np.float64, copy=False), theirs.astype(np.float64, copy=False)
@@ -44,8 +49,9 @@ def _apart(a: Tensor, b: Tensor) -> float:
     """The largest difference; what is not finite in both alike is no difference, and in one alone it is infinite."""
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.where(a == b, 0.0, np.abs(a - b))
+    differences[np.isnan(differences)] = np.inf
     differences[np.isnan(a) & np.isnan(b)] = 0.0
-    return float(np.nan_to_num(differences, nan=np.inf).max())
+    return float(differences.max())
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
@@ -57,4 +63,18 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def _same_places(a: Tensor, b: Tensor) -> bool:
-    return a.ndim < 2 or a.shape[-1] < 2 or bool((a.argmax(-1) == b.argmax(-1)).all())
+    if a.ndim < 2 or a.shape[-1] < 2:
+        return True
+    ours, theirs = a.argmax(-1, keepdims=True), b.argmax(-1, keepdims=True)
+    same = ours == theirs
+    same |= np.take_along_axis(a, theirs, -1) == np.take_along_axis(a, ours, -1)
+    same |= np.take_along_axis(b, ours, -1) == np.take_along_axis(b, theirs, -1)
+    return bool(same.all())
+
+
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a dtype hold numbers: BF16 is one, which numpy does not know by itself."""
+    return dtype.kind in "fiu" or dtype == _BF16
+
+
+_BF16 = DataType.BF16.dtype

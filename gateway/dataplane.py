@@ -14,7 +14,7 @@ from adapters.tensors import Tensors
 from gateway.deadline import Deadline, Deadlines
 from gateway.errors import Overloaded
 from gateway.experiments.assignment import Assignment
-from gateway.registry import Lease, Registry
+from gateway.registry import Able, Lease, Registry
 from gateway.shadowing import Shadows
 from gateway.types import Caller, Deployment, InferRequest, InferResponse, Target
 
@@ -43,13 +43,21 @@ class DataPlane:
         self._deadlines = Deadlines()
         self._shadows = Shadows(registry)
 
-    def route(self, target: Target, caller: Caller | None, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> Way:
+    def route(
+        self,
+        target: Target,
+        caller: Caller | None,
+        parameters: Mapping[str, Any] = _NO_PARAMETERS,
+        able: Able | None = None,
+    ) -> Way:
         """The way of a request, to be gone at once: with `infer` or `relay`, and nothing awaited before.
+
+        `able` says whether an endpoint can do what is asked, where not every one can: see Registry.assign.
 
         Raises:
             ServingError: as `infer` does.
         """
-        assignment = self._registry.assign(target, caller, parameters)
+        assignment = self._registry.assign(target, caller, parameters, able)
         if assignment is None:
             return Way(self._registry.lease(target))
         try:
@@ -120,9 +128,13 @@ class DataPlane:
     def admit(self, target: Target) -> None:
         """Refuse a request before its body is read, where its deployment would refuse even the most pressing one.
 
+        Where an experiment runs, who answers may depend on the body.
+
         Raises:
             ServingError: as `infer` does.
         """
+        if self._registry.is_split(target):
+            return
         lease = self._registry.lease(target)
         try:
             lease.servable.check(priority=1)

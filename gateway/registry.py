@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from adapters.base import Endpoint, Servable
+from adapters.errors import ServingError
 from gateway.admission import ConcurrencyLimit
 from gateway.answers import Answers, kept_answers, with_answers
 from gateway.batcher import batched
@@ -21,11 +22,12 @@ from gateway.kept_answers import KeptAnswers
 from gateway.routing import choose
 from gateway.shown import Shown
 from gateway.statistics import Statistics, StatisticsSnapshot
-from gateway.types import Caller, Deployment, ModelTable, Serving, Target
+from gateway.types import Caller, Deployment, ModelTable, Serving, Target, TrafficSplit
 
 _log = logging.getLogger(__name__)
 
 Connect: TypeAlias = Callable[[Endpoint], Awaitable[Servable]]
+Able: TypeAlias = Callable[[Endpoint], bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +115,7 @@ class Registry:
     @property
     def busy(self) -> bool:
         """Whether any request is under way."""
-        return any(lease.busy for lease in self._leases.values())
+        return any(lease.busy for lease in (*self._leases.values(), *self._replaced))
 
     def lease(self, target: Target) -> Lease:
         """The deployment that answers a target, to be entered before it is used.
@@ -131,18 +133,35 @@ class Registry:
             raise VersionNotReady(f"{deployment} is being withdrawn")
         return lease
 
-    def assign(self, target: Target, caller: Caller | None, parameters: Mapping[str, Any]) -> Assignment | None:
+    def is_split(self, target: Target) -> bool:
+        """Whether an experiment may have a say in who answers a target: it names a model, and no more."""
+        return target.model in self._assigners and target == Target(target.model)
+
+    def assign(
+        self, target: Target, caller: Caller | None, parameters: Mapping[str, Any], able: Able | None = None
+    ) -> Assignment | None:
         """The variant for a request of the running experiment that it takes part in; None where there is none.
+
+        What not every variant's endpoint is `able` to do takes part in none.
 
         Raises:
             InvalidInput: it chooses a variant that there is not.
         """
-        if not self._assigners or target.version is not None or target.label is not None or target.backend is not None:
+        assigners = self._assigners.get(target.model)
+        if assigners is None or target.version is not None or target.label is not None or target.backend is not None:
             return None
-        for assigner in self._assigners.get(target.model, ()):
+        for assigner in assigners:
             if assigner.takes(caller, parameters):
+                if able is not None and not all(self._is(able, each) for each in assigner.targets):
+                    return None
                 return assigner.assign(caller, parameters)
         return None
+
+    def _is(self, able: Able, target: Target) -> bool:
+        try:
+            return able(self.lease(target).endpoint)
+        except ServingError:
+            return True  # it is not there: that is for the guardrails to see
 
     def show(self, tables: Mapping[str, ModelTable]) -> None:
         """Replace the tables. What they call READY has been published before."""
@@ -156,11 +175,17 @@ class Registry:
     def _split(self, tables: Mapping[str, ModelTable]) -> None:
         splits = {(name, each.experiment): each for name, table in tables.items() for each in table.splits}
         self._assigners = {
-            name: [Assigner(self.recorder.notes(name, each)) for each in table.splits]
+            name: [self._assigner(name, each) for each in table.splits]
             for name, table in tables.items()
             if table.splits
         }
         self.recorder.keep_only(splits)
+
+    def _assigner(self, model: str, split: TrafficSplit) -> Assigner:
+        """One that goes on where its split does: it knows the units that come often."""
+        notes = self.recorder.notes(model, split)
+        there = self._assigners.get(model, ())
+        return next((each for each in there if each.belongs_to(notes)), None) or Assigner(notes)
 
     async def shown(self) -> None:
         """See lifecycle.Frontend: here, requests go by a table as soon as it is shown."""

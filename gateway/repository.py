@@ -22,7 +22,7 @@ from gateway.types import MODEL_NAME
 _VERSION_FOLDER = re.compile(r"[0-9]{1,18}")
 LABELS_FILE = "labels.toml"
 _NAMES_SHOWN = 20
-_MOST_EXPERIMENTS = 256
+MOST_EXPERIMENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,8 @@ def _scan_experiments(model: str, folder: Path, problems: list[Problem]) -> dict
             continue
         if not MODEL_NAME.fullmatch(name):
             problems.append(Problem(where, "not read: an experiment's name is a-z 0-9 . _ - (64 at most)"))
-        elif len(experiments) >= _MOST_EXPERIMENTS:
-            problems.append(Problem(where, f"not read: there are more than {_MOST_EXPERIMENTS} experiments"))
+        elif len(experiments) >= MOST_EXPERIMENTS:
+            problems.append(Problem(where, f"not read: there are more than {MOST_EXPERIMENTS} experiments"))
         else:
             experiments[name] = _read_experiment(folder / file, model, name, where, problems)
     return experiments

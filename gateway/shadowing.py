@@ -13,9 +13,9 @@ import msgspec
 
 from adapters.base import LOWEST_PRIORITY, Urgency
 from adapters.errors import ServingError
-from adapters.tensors import Tensors
-from gateway.comparing import compare
-from gateway.experiments.recording import Notes
+from adapters.tensors import Tensor, Tensors
+from gateway.comparing import Comparison, compare
+from gateway.experiments.recording import Notes, ShadowIncrement
 from gateway.registry import Registry
 from gateway.types import ShadowRule
 
@@ -54,7 +54,7 @@ class Shadows:
         """Have a request that was answered copied, as often as the rule says, if there is room."""
         if random.random() >= rule.share:  # noqa: S311  # a sample, no secret
             return
-        size = sum(each.nbytes for each in (*inputs.values(), *outputs.values()))
+        size = sum(_bytes(each) for each in (*inputs.values(), *outputs.values()))
         if len(self._waiting) >= _MOST or self._bytes + size > _MOST_BYTES:
             notes.shadow.skipped += 1
             return
@@ -86,28 +86,28 @@ class Shadows:
         return True
 
     async def _send(self, copy: _Copy) -> None:
-        notes = copy.notes.shadow
         try:
             with self._registry.lease(copy.rule.target) as lease:
                 lease.servable.signature.check(copy.inputs)
                 urgency = Urgency(monotonic_ns() + int(_LIMIT_S * 1e9), LOWEST_PRIORITY)
                 outputs = await asyncio.wait_for(lease.servable.infer(copy.inputs, urgency), _LIMIT_S)
+            found = await _compared(copy, outputs)
         except (ServingError, TimeoutError):
-            notes.failed += 1
-            return
+            noted = ShadowIncrement(failed=1)
         except Exception:  # noqa: BLE001  # a copy's trouble is nobody's
             _log.exception("a copied request failed")
-            notes.failed += 1
-            return
-        size = sum(each.size for each in outputs.values())
-        if size > _IN_A_THREAD:
-            found = await asyncio.to_thread(compare, copy.outputs, outputs, copy.rule.tolerance)
+            noted = ShadowIncrement(failed=1)
         else:
-            found = compare(copy.outputs, outputs, copy.rule.tolerance)
-        notes = copy.notes.shadow  # what was noted before may have been taken meanwhile
-        notes.compared += 1
-        notes.disagreed += not found.agree
-        if found.apart is not None:
-            notes.apart = found.apart if notes.apart is None else max(notes.apart, found.apart)
-        if found.cosine is not None:
-            notes.cosine = found.cosine if notes.cosine is None else min(notes.cosine, found.cosine)
+            noted = ShadowIncrement(compared=1, disagreed=not found.agree, apart=found.apart, cosine=found.cosine)
+        copy.notes.shadow.add(noted)
+
+
+async def _compared(copy: _Copy, outputs: Tensors) -> Comparison:
+    if sum(each.size for each in outputs.values()) > _IN_A_THREAD:
+        return await asyncio.to_thread(compare, copy.outputs, outputs, copy.rule.tolerance)
+    return compare(copy.outputs, outputs, copy.rule.tolerance)
+
+
+def _bytes(tensor: Tensor) -> int:
+    """What a tensor takes; an array of strings is one of pointers."""
+    return tensor.nbytes + (sum(map(len, tensor.flat)) if tensor.dtype.hasobject else 0)

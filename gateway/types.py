@@ -226,5 +226,5 @@ class InferResponse(msgspec.Struct, frozen=True):
     deployment: Deployment
     runtime: str
     outputs: Tensors
-    parameters: Mapping[str, Any] = {}
+    parameters: Mapping[str, str] = {}
     assigned: Assigned | None = None

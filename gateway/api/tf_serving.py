@@ -22,11 +22,12 @@ from gateway.protocols.tf_serving import (
     encode_error,
     in_their_words,
     segment,
+    takes_examples,
 )
 from gateway.protocols.tf_serving_answers import encode_classes, encode_predict, encode_values
 from gateway.protocols.tf_serving_models import describe_metadata, describe_signature, describe_status
 from gateway.protocols.tf_serving_requests import PredictBody, decode_examples, decode_predict, read_inputs
-from gateway.registry import Lease
+from gateway.registry import Able, Lease
 from gateway.types import InferRequest, Target
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ class TfServingHttp:
 
     def _with_examples(self, target: Target, request: HttpRequest, verb: str) -> Way:
         """A deployment that takes tf.Examples; raises Unsupported where it is none of TF Serving's."""
-        way = self._route(target, request)
-        if way.lease.endpoint.backend != "tfserving":
+        way = self._route(target, request, takes_examples)
+        if not takes_examples(way.lease.endpoint):
             raise Unsupported(
                 f"{way.deployment} cannot {verb} tf.Examples: only deployments on tfserving can, where the "
                 f"SavedModel has a signature for it; send tensors to :predict, or ask for {target.model}@tfserving"
@@ -153,9 +154,9 @@ class TfServingHttp:
         described = describe_metadata(segment(target), lease.deployment.version, signatures)
         return Answer((orjson.dumps(described),), served_by=lease.deployment)
 
-    def _route(self, target: Target, request: HttpRequest) -> Way:
+    def _route(self, target: Target, request: HttpRequest, able: Able | None = None) -> Way:
         try:
-            return self._dataplane.route(target, request)
+            return self._dataplane.route(target, request, able=able)
         except ModelNotFound as error:
             raise in_their_words(target, error) from None
 

@@ -100,9 +100,9 @@ class TorchServeHttp:
         healthy = is_healthy(registry.ready, registry.tables)
         return Answer((encode_health(healthy),), 200 if healthy else _UNHEALTHY)
 
-    def _route(self, target: Target, request: HttpRequest) -> Way:
+    def _route(self, target: Target, request: HttpRequest, explain: bool) -> Way:
         try:
-            return self._dataplane.route(target, request)
+            return self._dataplane.route(target, request, able=takes_bodies if explain else None)
         except (ModelNotFound, VersionNotReady) as error:
             raise missing(target, self._dataplane.registry.tables.get(target.model)) or error from None
 
@@ -113,7 +113,7 @@ class TorchServeHttp:
             raise missing(target, self._dataplane.registry.tables.get(target.model)) or error from None
 
     async def _infer(self, request: HttpRequest, target: Target, explain: bool) -> Answer:
-        way = self._route(target, request)
+        way = self._route(target, request, explain)
         endpoint = way.lease.endpoint
         if takes_bodies(endpoint):
             return await self._exchange(request, way, explain)

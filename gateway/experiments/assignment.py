@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from bisect import bisect_right
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -12,13 +13,19 @@ import msgspec
 
 from adapters.errors import InvalidInput
 from adapters.tensors import Tensors
+from gateway.errors import NotAllowed, RequestTooLarge, Unsupported
 from gateway.experiments.definition import REQUEST_HEADER, VARIANT_HEADER
 from gateway.experiments.recording import ArmNotes, Notes
 from gateway.experiments.tokens import make_token
 from gateway.types import BY_CHANCE, SLOTS, Caller, ShadowRule
 
+_NUMBERS: Final = struct.Struct(">QQ")
+"""A unit's hash: the first number is its place among the slots, the second, less a bit, what it is counted by."""
+
 _KNOWN: Final = 1 << 15
 _KNOWN_BYTES: Final = 64
+_CALLERS_OWN: Final = (InvalidInput, NotAllowed, RequestTooLarge, Unsupported)
+"""Mistakes that say nothing of a variant."""
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False):
@@ -31,12 +38,8 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
 def hash_unit(salt: str, unit: bytes) -> Unit:
     """The hash of a unit in an experiment, by BLAKE2b, keyed by the salt: it tells nothing of another experiment's."""
     key = blake2b(salt.encode(), digest_size=32).digest()
-    digest = blake2b(unit, digest_size=16, key=key).digest()
-    return _unit(digest)
-
-
-def _unit(digest: bytes) -> Unit:
-    return Unit(int.from_bytes(digest[:8]) * SLOTS >> 64, int.from_bytes(digest[8:]) >> 1)
+    first, second = _NUMBERS.unpack(blake2b(unit, digest_size=_NUMBERS.size, key=key).digest())
+    return Unit(first * SLOTS >> 64, second >> 1)
 
 
 class Assignment:
@@ -49,7 +52,7 @@ class Assignment:
         self.notes = notes
         self._number = number
         self._counts = counts
-        self._token: bytes | None = None
+        self._token = ""
         if counts:
             arm.assigned(number)
 
@@ -65,22 +68,26 @@ class Assignment:
 
     def failed(self, error: BaseException) -> None:
         """The request was not answered; one that was cancelled, or was wrong by itself, does not count."""
-        if self._counts and isinstance(error, Exception) and not isinstance(error, InvalidInput):
+        if self._counts and isinstance(error, Exception) and not isinstance(error, _CALLERS_OWN):
             self.arm.failed(self._number)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """See Assigned."""
-        notes = self.notes
-        key = notes.split.token_key
-        if not key or not self._counts:
-            return self.arm.headers
-        if self._token is None:
-            self._token = make_token(key, notes.run_hash, self.arm.index, notes.split.epoch, self._number)
-        return *self.arm.headers, (REQUEST_HEADER, self._token.decode())
+        token = self._made_token()
+        return (*self.arm.headers, (REQUEST_HEADER, token)) if token else self.arm.headers
 
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> Mapping[str, str]:
         """The same as V2's answers have it in their parameters: experiment, variant, request_id."""
-        return {name.removeprefix("torii-").replace("-", "_"): value for name, value in self.headers()}
+        token = self._made_token()
+        return {**self.arm.parameters, "request_id": token} if token else self.arm.parameters
+
+    def _made_token(self) -> str:
+        """The request's id, the same whenever it is asked; empty where no outcomes are awaited."""
+        split = self.notes.split
+        if not self._token and self._counts and split.token_key:
+            made = make_token(split.token_key, self.notes.run_hash, self.arm.index, split.epoch, self._number)
+            self._token = made.decode()
+        return self._token
 
 
 class Assigner:
@@ -89,14 +96,19 @@ class Assigner:
     def __init__(self, notes: Notes) -> None:
         split = notes.split
         self._notes = notes
+        self.targets = tuple(each.target for each in split.arms)
         self._split = split
-        self._hash = blake2b(digest_size=16, key=blake2b(split.salt.encode(), digest_size=32).digest())
+        self._hash = blake2b(digest_size=_NUMBERS.size, key=blake2b(split.salt.encode(), digest_size=32).digest())
         self._ends = [end for end, _ in split.slots]
         self._arms = [notes.arms[index] for _, index in split.slots]
         self._named = {each.arm.name.encode(): each for each in notes.arms}
         self._testers = {unit.encode(): notes.arms[index] for unit, index in split.testers.items()}
         self._known: dict[bytes, tuple[ArmNotes, int]] = {}
         self._wants = bool(split.headers or split.parameters)
+
+    def belongs_to(self, notes: Notes) -> bool:
+        """Whether these notes, of their latest split, are what this one assigns by."""
+        return self._notes is notes and self._split == notes.split
 
     def takes(self, caller: Caller | None, parameters: Mapping[str, Any]) -> bool:
         """Whether a request takes part."""
@@ -132,8 +144,8 @@ class Assigner:
     def _place(self, unit: bytes) -> tuple[ArmNotes, int]:
         hashing = self._hash.copy()
         hashing.update(unit)
-        placed = _unit(hashing.digest())
-        found = self._arms[bisect_right(self._ends, placed.slot)], placed.number
+        first, second = _NUMBERS.unpack(hashing.digest())
+        found = self._arms[bisect_right(self._ends, first * SLOTS >> 64)], second >> 1
         if len(unit) <= _KNOWN_BYTES:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
@@ -141,16 +153,26 @@ class Assigner:
         return found
 
     def _unit(self, caller: Caller | None, parameters: Mapping[str, Any]) -> bytes | None:
+        found: bytes | None
         for source, name in self._split.units:
             if source == "parameter":
-                value = parameters.get(name)
-                if value is not None:
-                    return str(value).encode("utf-8", "surrogatepass")
-            elif caller is not None:
+                found = _written(parameters[name]) if name in parameters else b""
+            elif caller is None:
+                continue
+            else:
                 found = caller.header(name) if source == "header" else _cookie(caller.header("cookie"), name)
-                if found:
-                    return found
+            if found:
+                return found
         return None
+
+
+def _written(value: object) -> bytes:
+    """A parameter as a header would hold it; empty where it is neither a text, a number, true nor false."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    return str(value).encode() if isinstance(value, int | float) else b""
 
 
 def _cookie(header: bytes | None, name: str) -> bytes | None:

@@ -31,7 +31,7 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 def bins(values: Floats) -> Counts:
     """The bins of values, of any shape; what is below the first edge, negative values too, is in bin 0."""
-    scaled = np.log(np.maximum(values, _FIRST) / _FIRST) / np.log(_GROWTH)
+    scaled = (np.log(np.maximum(values, _FIRST)) - np.log(_FIRST)) / np.log(_GROWTH)
     found: Counts = np.clip(scaled.astype(np.int64), 0, BINS - 1)
     return found
 

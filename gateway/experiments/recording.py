@@ -9,40 +9,24 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from adapters.tensors import Tensor, Tensors
+from adapters.tensors import Tensors
 from gateway.experiments.definition import EXPERIMENT_HEADER, VARIANT_HEADER
 from gateway.experiments.evidence import BINS, CLUSTERS, HISTOGRAM_CLUSTERS, bins
+from gateway.experiments.outputs import MOST_OF_ONE, OutputIncrement, examined
 from gateway.experiments.tokens import hash_run
 from gateway.types import Arm, TrafficSplit
 
 _MOST_NOTES: Final = 1 << 16
 """Of one arm; what comes beyond that between two takings is made into an increment at once."""
 
-_EXAMINED: Final = 50
-"""Answers of one arm that are looked into between two takings: at most 200 in a second, whatever comes."""
+_LOOKED_AT: Final = 1 << 17
+"""Values of one arm's answers that are looked into between two takings: well below a hundredth of a core."""
 
-_CLASSES: Final = 1024
+_LEAST: Final = _LOOKED_AT // 16
+"""What a small output costs as well."""
 
-
-class OutputIncrement(msgspec.Struct, array_like=True):
-    """One output's values in the examined answers; `classes` counts the largest of each row by its index."""
-
-    values: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    least: float = float("inf")
-    most: float = float("-inf")
-    classes: dict[int, int] = {}
-
-    def add(self, other: OutputIncrement) -> None:
-        """Add what another has."""
-        self.values += other.values
-        self.total += other.total
-        self.squares += other.squares
-        self.least = min(self.least, other.least)
-        self.most = max(self.most, other.most)
-        for index, count in other.classes.items():
-            self.classes[index] = self.classes.get(index, 0) + count
+_KEPT_PAST: Final = 256
+"""Notes of epochs that are over are taken for a while: requests under way then still end."""
 
 
 class ArmIncrement(msgspec.Struct, array_like=True):
@@ -102,21 +86,24 @@ class ArmNotes:
     __slots__ = (
         "_answered",
         "_assigned",
+        "_examined",
         "_failed",
         "_full",
         "_latencies_ns",
         "_not_finite",
         "_outputs",
-        "_to_examine",
+        "_to_look_at",
         "arm",
         "headers",
         "index",
+        "parameters",
     )
 
     def __init__(self, experiment: str, index: int, arm: Arm) -> None:
         self.arm = arm
         self.index = index
         self.headers = ((EXPERIMENT_HEADER, experiment), (VARIANT_HEADER, arm.name))
+        self.parameters = {"experiment": experiment, "variant": arm.name}
         self._full: list[ArmIncrement] = []
         self._clear()
 
@@ -125,7 +112,8 @@ class ArmNotes:
         self._answered = array("Q")
         self._failed = array("Q")
         self._latencies_ns = array("q")
-        self._to_examine = _EXAMINED
+        self._to_look_at = _LOOKED_AT
+        self._examined = 0
         self._not_finite = 0
         self._outputs: dict[str, OutputIncrement] = {}
 
@@ -140,8 +128,7 @@ class ArmNotes:
         """A request was answered; `outputs` are None where the answer was passed on as it came."""
         self._answered.append(unit)
         self._latencies_ns.append(latency_ns)
-        if self._to_examine and outputs is not None:
-            self._to_examine -= 1
+        if outputs is not None and self._to_look_at > 0:
             self._examine(outputs)
 
     def failed(self, unit: int) -> None:
@@ -151,11 +138,13 @@ class ArmNotes:
     def _examine(self, outputs: Tensors) -> None:
         finite = True
         for name, tensor in outputs.items():
+            self._to_look_at -= max(_LEAST, min(tensor.size, MOST_OF_ONE))
             found = examined(tensor)
             if found is None:
                 finite = False
             elif found.values:
                 self._outputs.setdefault(name, OutputIncrement(classes={})).add(found)
+        self._examined += 1
         self._not_finite += not finite
 
     def take(self) -> list[ArmIncrement]:
@@ -181,7 +170,7 @@ class ArmNotes:
             float(latencies_ms @ latencies_ms),
             found.astype(np.uint32).tobytes(),
             counts.astype(np.uint32).tobytes(),
-            _EXAMINED - self._to_examine,
+            self._examined,
             self._not_finite,
             self._outputs,
         )
@@ -192,24 +181,8 @@ def _by_cluster(units: array[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.bincount(clusters, minlength=CLUSTERS).astype(np.int64)
 
 
-def examined(tensor: Tensor) -> OutputIncrement | None:
-    """What one output of an answer is like; None where it holds NaN or infinity, empty where it holds no numbers."""
-    if tensor.dtype.kind not in "fiu" or not tensor.size:
-        return OutputIncrement(classes={})
-    values = tensor.astype(np.float64, copy=False)
-    total = float(values.sum())
-    if not np.isfinite(total) and not np.isfinite(values).all():
-        return None
-    classes: dict[int, int] = {}
-    if tensor.ndim > 1 and 1 < tensor.shape[-1] <= _CLASSES and tensor.dtype.kind == "f":
-        indices, counts = np.unique(values.reshape(-1, tensor.shape[-1]).argmax(-1), return_counts=True)
-        classes = dict(zip(indices.tolist(), counts.tolist(), strict=True))
-    flat = values.reshape(-1)
-    return OutputIncrement(tensor.size, total, float(flat @ flat), float(values.min()), float(values.max()), classes)
-
-
 class Notes:
-    """What was noted of one experiment in one epoch."""
+    """What was noted of one experiment in one epoch; `split` is the latest of it."""
 
     def __init__(self, model: str, split: TrafficSplit) -> None:
         self.model = model
@@ -217,6 +190,11 @@ class Notes:
         self.run_hash = hash_run(f"{model}/{split.experiment}", split.run)
         self.arms = [ArmNotes(f"{model}/{split.experiment}", index, arm) for index, arm in enumerate(split.arms)]
         self.shadow = ShadowIncrement()
+
+    def belongs_to(self, split: TrafficSplit) -> bool:
+        """Whether evidence of a split is kept under the same names as this."""
+        ours = self.split
+        return (ours.run, ours.epoch, ours.arms) == (split.run, split.epoch, split.arms)
 
     def take(self) -> list[Increment]:
         """What was noted since the last time; mostly one increment, or none."""
@@ -240,11 +218,12 @@ class Recorder:
         self._past: list[Notes] = []
 
     def notes(self, model: str, split: TrafficSplit) -> Notes:
-        """Where to note the requests of a split; one of the same run and epoch goes on."""
+        """Where to note the requests of a split; one of the same run, epoch and arms goes on."""
         key = model, split.experiment
         before = self._current.get(key)
         if before is not None:
-            if before.split == split:
+            if before.belongs_to(split):
+                before.split = split
                 return before
             self._past.append(before)  # requests of it are still under way
         self._current[key] = Notes(model, split)
@@ -260,7 +239,3 @@ class Recorder:
         taken = [increment for notes in (*self._current.values(), *self._past) for increment in notes.take()]
         del self._past[:-_KEPT_PAST]
         return taken
-
-
-_KEPT_PAST: Final = 64
-"""Notes of epochs that are over are taken for a while: requests under way then still end."""

@@ -69,5 +69,6 @@ def _current(definition: Definition) -> Iterator[str]:
     current, weights = definition.current, {each.name: each.weight for each in definition.variants}
     if current is None or current.declared != weights:
         return  # of other variants or weights than these: it counts no more
-    if current.weights.keys() != weights.keys() or any(name not in weights for _, name in current.slots):
+    unknown = any(name not in weights for _, name in current.slots)
+    if current.weights.keys() != weights.keys() or not current.slots or unknown:
         yield f"current: expected weights and slots of the variants {', '.join(weights)}; remove it, and it comes anew"

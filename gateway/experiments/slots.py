@@ -11,6 +11,7 @@ from typing import TypeAlias
 from gateway.types import SLOTS
 
 Allocation: TypeAlias = tuple[tuple[int, str], ...]
+_Piece: TypeAlias = tuple[int, str | None]
 
 
 def sizes(weights: Mapping[str, float]) -> dict[str, int]:
@@ -37,20 +38,23 @@ def allocate(weights: Mapping[str, float]) -> Allocation:
 def reallocate(before: Allocation, weights: Mapping[str, float]) -> Allocation:
     """The allocation for other weights that takes no slot from a variant but what that one has to give.
 
-    Variants that shrink give up the ends of their ranges; the free slots go, in order, to those that grow.
+    Variants that shrink give up their smallest ranges first; a free range goes to a neighbour that grows, if there is
+    one: so ranges stay few, however often weights change.
     """
-    wanted = sizes(weights)
-    kept: dict[str, int] = dict.fromkeys(wanted, 0)
-    pieces: list[tuple[int, str | None]] = []
-    for length, name in ranges(before):
-        stays = min(length, wanted.get(name, 0) - kept.get(name, 0))
-        if stays:
-            kept[name] += stays
-            pieces.append((stays, name))
-        if length > stays:
-            pieces.append((length - stays, None))
-    missing = [(name, size - kept[name]) for name, size in wanted.items() if size > kept[name]]
-    return _joined(_filled(pieces, missing))
+    if not before:
+        return allocate(weights)
+    left = sizes(weights)
+    owned = list(ranges(before))
+    kept = [0] * len(owned)
+    for index in sorted(range(len(owned)), key=lambda each: -owned[each][0]):
+        length, name = owned[index]
+        kept[index] = min(length, left.get(name, 0))
+        if kept[index]:
+            left[name] -= kept[index]
+    pieces: list[_Piece] = []
+    for stays, (length, name) in zip(kept, owned, strict=True):
+        pieces += [(stays, name), (length - stays, None)]
+    return _joined(_filled([piece for piece in pieces if piece[0]], left))
 
 
 def ranges(allocation: Allocation) -> Iterator[tuple[int, str]]:
@@ -61,23 +65,27 @@ def ranges(allocation: Allocation) -> Iterator[tuple[int, str]]:
         begin = end
 
 
-def _filled(pieces: Sequence[tuple[int, str | None]], missing: Sequence[tuple[str, int]]) -> Iterator[tuple[int, str]]:
-    """Ends of ranges, with the free ones handed out."""
-    waiting = list(reversed(missing))
-    end = 0
-    for length, owner in pieces:
-        left = length
-        while left:
-            if owner is not None:
-                name, given = owner, left
+def _filled(pieces: Sequence[_Piece], missing: dict[str, int]) -> Iterator[tuple[int, str]]:
+    """Ends of ranges, with the free ones handed out; uses up `missing`."""
+    end, last = 0, None
+    for index, (length, owner) in enumerate(pieces):
+        following = pieces[index + 1][1] if index + 1 < len(pieces) else None
+        until = end + length
+        while end < until:
+            name = owner or _taker(missing, last, following)
+            if owner is None:
+                taken = min(until - end, missing[name])
+                missing[name] -= taken
+                end += taken
             else:
-                name, need = waiting.pop()
-                given = min(left, need)
-                if need > given:
-                    waiting.append((name, need - given))
-            left -= given
-            end += given
+                end = until
+            last = name
             yield end, name
+
+
+def _taker(missing: Mapping[str, int], *neighbours: str | None) -> str:
+    """Who gets a free range: a neighbour if it may be, else the first that needs one."""
+    return next(name for name in (*neighbours, *missing) if name is not None and missing.get(name))
 
 
 def _joined(ends: Sequence[tuple[int, str]] | Iterator[tuple[int, str]]) -> Allocation:

@@ -25,6 +25,17 @@ _TOKEN_CHARACTERS: Final = 48
 _NUMBERS: Final = itertools.count(int.from_bytes(os.urandom(3)))
 
 
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(digest_size=_MAC_BYTES, key=key)
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    hashing = _keyed(key).copy()
+    hashing.update(body)
+    return hashing.digest()
+
+
 class Token(msgspec.Struct, frozen=True):
     """What a request was assigned to; `run_hash` is `hash_run`'s, `made_s` the second since 1970."""
 
@@ -45,7 +56,7 @@ def make_token(key: bytes, run_hash: bytes, arm: int, epoch: int, number: int) -
     """The id of a request that was assigned just now."""
     another = (next(_NUMBERS) & 0xFFFFFF).to_bytes(3)
     body = _BODY.pack(run_hash, arm, epoch & 0xFFFF, int(time.time()), number, another)
-    return urlsafe_b64encode(body + blake2b(body, digest_size=_MAC_BYTES, key=key).digest())
+    return urlsafe_b64encode(body + _mac(key, body))
 
 
 def read_token(key: bytes, text: str) -> Token | None:
@@ -54,10 +65,10 @@ def read_token(key: bytes, text: str) -> Token | None:
         data = urlsafe_b64decode(text) if len(text) == _TOKEN_CHARACTERS else b""
     except ValueError:
         return None
-    if len(data) != _BODY.size + _MAC_BYTES:
-        return None
+    if len(data) != _BODY.size + _MAC_BYTES or urlsafe_b64encode(data).decode() != text:
+        return None  # there is one way only to write a token, or one would count as several
     body, mac = data[: _BODY.size], data[_BODY.size :]
-    if not compare_digest(mac, blake2b(body, digest_size=_MAC_BYTES, key=key).digest()):
+    if not compare_digest(mac, _mac(key, body)):
         return None
     run_hash, arm, epoch, made_s, number, _ = _BODY.unpack(body)
     return Token(run_hash, arm, epoch, made_s, number)

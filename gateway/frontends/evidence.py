@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.experiments.recording import Increment, Recorder
+
+_log = logging.getLogger(__name__)
 
 Take: TypeAlias = Callable[[list[Increment]], None]
 
@@ -19,8 +22,14 @@ async def pass_on(recorder: Recorder, take: Take) -> None:
     try:
         while True:
             await asyncio.sleep(_EVERY_S)
-            if increments := recorder.take():
-                take(increments)
+            _pass_on(recorder, take)
     finally:
+        _pass_on(recorder, take)
+
+
+def _pass_on(recorder: Recorder, take: Take) -> None:
+    try:
         if increments := recorder.take():
             take(increments)
+    except Exception:  # noqa: BLE001  # what comes after it must not be lost as well
+        _log.exception("what was noted of experiments could not be passed on")

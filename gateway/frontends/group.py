@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from adapters.base import Endpoint
 from adapters.errors import BackendUnavailable
 from gateway.errors import VersionNotReady
+from gateway.experiments.recording import Increment
 from gateway.front import FrontendStanding, Publication
 from gateway.frontends import messages as m
 from gateway.frontends.evidence import Take
@@ -232,13 +233,16 @@ class FrontendGroup:
         return {deployment: merged(snapshots) for deployment, snapshots in told.items()}
 
     async def collect(self) -> None:
-        """See Front.collect."""
+        """See Front.collect; what comes too late is taken when it comes."""
         asked = [member.collect() for member in self._members.values()]
+        for each in asked:
+            each.add_done_callback(self._collected)
         if asked:
             await asyncio.wait(asked, timeout=_REPORT_S)
-        for task in asked:
-            if task.done() and not task.cancelled() and task.exception() is None:
-                self._take(task.result())
+
+    def _collected(self, task: asyncio.Task[list[Increment]]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._take(task.result())
 
     async def standings(self) -> list[FrontendStanding]:
         """See Front.standings."""
@@ -294,10 +298,13 @@ class FrontendGroup:
             await asyncio.wait([each.refuse() for each in members], timeout=_REFUSE_S)
         self._listening.close()
         await asyncio.gather(*(each.drain() for each in members), return_exceptions=True)
+        await self.collect()
 
     async def close(self) -> None:
         """End every frontend."""
         self._stopping = True
+        for slot in self._slots:
+            slot.ending = True  # a cancellation may be lost where its frontend dies in the same moment
         for task in (*self._keeping, *self._background):
             task.cancel()
         await asyncio.gather(*self._keeping, *self._background, return_exceptions=True)

@@ -44,11 +44,12 @@ class Call:
         return {str(key): value for key, value in self._context.invocation_metadata() or ()}
 
     def header(self, name: str) -> bytes | None:
-        """See Caller."""
+        """See Caller; of several of one name the last counts, as over HTTP."""
+        found = None
         for key, value in self._context.invocation_metadata() or ():
             if key == name:
-                return value.encode() if isinstance(value, str) else bytes(value)
-        return None
+                found = value.encode() if isinstance(value, str) else bytes(value)
+        return found
 
     def served_by(self, deployment: Deployment, assigned: Assigned | None = None) -> None:
         """Say which deployment answered, and for which variant, in the trailing metadata."""

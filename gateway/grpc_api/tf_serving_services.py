@@ -25,9 +25,9 @@ from adapters.tfserving.tensor_proto import decode, encode_values
 from gateway.dataplane import DataPlane, Way
 from gateway.errors import ModelNotFound, NotAllowed, Unsupported
 from gateway.grpc_api.calls import Call, service, unary
-from gateway.protocols.tf_serving import DEFAULT_SIGNATURE, check_signature_name, in_their_words
+from gateway.protocols.tf_serving import DEFAULT_SIGNATURE, check_signature_name, in_their_words, takes_examples
 from gateway.protocols.tf_serving_models import describe_signature, describe_status
-from gateway.registry import Lease
+from gateway.registry import Able, Lease
 from gateway.types import InferRequest, InferResponse, Target
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class PredictionService:
     def _with_examples(self, method: str, spec: Any, call: Call) -> Way:
         """A deployment that takes tf.Examples; raises Unsupported where it is none of TF Serving's."""
         target = _target(spec)
-        way = _route(self._dataplane, target, call)
-        if way.lease.endpoint.backend != "tfserving":
+        way = _route(self._dataplane, target, call, takes_examples)
+        if not takes_examples(way.lease.endpoint):
             raise Unsupported(
                 f"{method}: {way.deployment} takes no tf.Examples: only deployments on tfserving do, where the "
                 f"SavedModel has a signature for it; send tensors to Predict, or ask for {target.model}@tfserving"
@@ -194,9 +194,9 @@ def _target(spec: Any) -> Target:
     return Target.parse(spec.name, label=spec.version_label if choice else None)
 
 
-def _route(dataplane: DataPlane, target: Target, call: Call) -> Way:
+def _route(dataplane: DataPlane, target: Target, call: Call, able: Able | None = None) -> Way:
     try:
-        return dataplane.route(target, call)
+        return dataplane.route(target, call, able=able)
     except ModelNotFound as error:
         raise in_their_words(target, error) from None
 

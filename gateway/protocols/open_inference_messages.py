@@ -168,6 +168,8 @@ def encode_infer(response: InferResponse, raw: bool) -> Any:
     parameters = answer.parameters
     parameters["backend"].string_param = deployment.backend
     parameters["runtime"].string_param = response.runtime
+    for name, value in response.parameters.items():
+        parameters[name].string_param = value
     datatypes = [DataType.of(tensor.dtype) for tensor in response.outputs.values()]
     raw = raw or any(datatype not in _CONTENTS for datatype in datatypes)
     for (name, tensor), datatype in zip(response.outputs.items(), datatypes, strict=True):

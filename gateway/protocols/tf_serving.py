@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from adapters import errors as floor
+from adapters.base import Endpoint
 from adapters.errors import InvalidInput, ServingError
 from gateway import errors
 from gateway.errors import ModelNotFound
@@ -51,6 +52,11 @@ def in_their_words(target: Target, error: ModelNotFound) -> ServingError:
 def segment(target: Target) -> str:
     """A target's model segment, as requests name it: `digits` or `digits@tflite`."""
     return target.model if target.backend is None else f"{target.model}@{target.backend}"
+
+
+def takes_examples(endpoint: Endpoint) -> bool:
+    """Whether a deployment takes tf.Examples, which only TF Serving reads."""
+    return endpoint.backend == "tfserving"
 
 
 def check_signature_name(name: str) -> None:
