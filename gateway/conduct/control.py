@@ -10,22 +10,25 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from gateway.conduct.conductor import Conductor
-from gateway.conduct.effective import apart, begun_anew, changed, ended, identity, in_force, ramped
-from gateway.conduct.files import ExperimentFiles
+from gateway.conduct.effective import APART, apart
+from gateway.conduct.files import ExperimentFiles, where
 from gateway.conduct.journal import Journal
 from gateway.conduct.keeper import Keeper
 from gateway.conduct.outcomes import Outcomes
 from gateway.conduct.promotion import Promotion
-from gateway.conduct.standings import KEPT_FIELDS
+from gateway.conduct.runs import begun_anew, ended, identity
+from gateway.conduct.standings import with_kept
 from gateway.conduct.views import view
+from gateway.conduct.weights import follows, in_force, reweighted, with_current
 from gateway.controlplane import ControlPlane
-from gateway.errors import Conflict
+from gateway.errors import Conflict, NotAllowed
 from gateway.experiments.definition import Definition, Standing
 from gateway.experiments.files import change_experiment, kept, new_experiment, read_experiment, write_experiment
 from gateway.experiments.report import Event, Look, Outcome, Receipt, View
 from gateway.routing import choose
 
 Change: TypeAlias = Callable[[str, Definition], str]
+"""From a file's text, and what it says together with what was decided since, to another text."""
 
 _FRESH_S: Final = 1.0
 
@@ -62,9 +65,15 @@ class ExperimentControl:
 
     def problems(self, model: str | None = None) -> list[str]:
         """See ExperimentDesk."""
-        found = [str(each) for each in self._control.snapshot.all_problems() if "/experiments/" in each.where]
-        for name, problems in sorted(self._conductor.problems.items()):
-            found += problems if model in (None, name) else []
+        folder = "/experiments/"
+        wrong = {where(*name) for name in self._standings.wrong}
+        found = [
+            f"{each}; it goes on as it was" if each.where in wrong else str(each)
+            for each in self._control.snapshot.all_problems()
+            if folder in each.where and model in (None, each.where.partition(folder)[0])
+        ]
+        for definition in self.definitions(model):
+            found += self._conductor.problems((definition.model, definition.name))
         return found
 
     async def create(self, model: str, name: str, document: Mapping[str, Any], who: str) -> Definition:
@@ -73,20 +82,23 @@ class ExperimentControl:
             self._control.snapshot.entry(model)
             text = new_experiment(document, model, name)
             definition = await asyncio.to_thread(self._files.create, model, name, text)
-            self._standings.wrote(definition)
+            self._standings.expect((model, name), definition)
             self._journal.changed(None, definition, "created", who)
+        self._conductor.tick()
         return definition
 
     async def start(self, model: str, name: str, who: str) -> Definition:
         """See ExperimentDesk."""
 
         def change(text: str, before: Definition) -> str:
-            before = self._standings.with_decisions(before)
+            now = datetime.now(UTC)
             if before.state is Standing.RUNNING:
                 raise Conflict(f"experiment {before} runs already, since {before.started}; stop it first")
+            if before.stop is not None and before.stop <= now:
+                raise Conflict(f"experiment {before}: its stop = {before.stop.isoformat()} is over; set a later one")
             self._check_alone(before)
             self._check_ready(before)
-            return write_experiment(text, kept(begun_anew(before, datetime.now(UTC))), f"{name}.toml")
+            return _rewritten(text, begun_anew(before, now, self._standings.last_run((model, name))))
 
         return await self._change(model, name, change, "started", who)
 
@@ -94,10 +106,7 @@ class ExperimentControl:
         for other in self._standings.of(definition.model):
             runs = other.name != definition.name and other.state is Standing.RUNNING
             if runs and not apart(definition.where, other.where):
-                raise Conflict(
-                    f"experiment {definition}: {other} runs over the same traffic; stop that one, or give both a "
-                    "filter with the same header or parameter and different values"
-                )
+                raise Conflict(f"experiment {definition}: {other} runs over the same traffic; {APART}")
 
     def _check_ready(self, definition: Definition) -> None:
         tables = self._control.tables()
@@ -110,15 +119,17 @@ class ExperimentControl:
         """See ExperimentDesk."""
 
         def change(text: str, before: Definition) -> str:
-            before = self._standings.with_decisions(before)
             written = change_experiment(text, changes, model, name)
             if before.state is not Standing.RUNNING:
                 return written
-            after = read_experiment(written, model, name, f"{name}.toml")
+            after = with_kept(read_experiment(written, model, name, where(model, name)), before)
             if identity(after) != identity(before):
                 raise Conflict(f"experiment {before} runs: what is compared can be changed after a stop only")
-            self._check_ready(after)
-            return write_experiment(written, kept(_reweighted(before, after, "weights" in changes)), f"{name}.toml")
+            if after.where != before.where:
+                self._check_alone(after)
+            if after.shadow is not None and after.shadow != before.shadow:
+                choose(after.shadow.target, self._control.tables())
+            return _rewritten(written, _reweighted(before, after, asked="weights" in changes))
 
         return await self._change(model, name, change, "changed", who)
 
@@ -126,10 +137,9 @@ class ExperimentControl:
         """See ExperimentDesk."""
 
         def change(text: str, before: Definition) -> str:
-            before = self._standings.with_decisions(before)
             if before.state is not Standing.RUNNING:
                 raise Conflict(f"experiment {before} does not run: it is {before.state}; start begins a new run")
-            return write_experiment(text, kept(ended(before, datetime.now(UTC), reason)), f"{name}.toml")
+            return _rewritten(text, ended(before, datetime.now(UTC), reason))
 
         return await self._change(model, name, change, "stopped", who, reason)
 
@@ -142,51 +152,66 @@ class ExperimentControl:
         model, name = definition.model, definition.name
         if definition.state is Standing.DRAFT:
             raise Conflict(f"experiment {definition} has never run; start it first, or move the label by hand")
-        reason = await self._promotion.promote(definition, variant)
+        done = await self._promotion.promote(definition, variant)
 
         def change(text: str, before: Definition) -> str:
-            after = ended(self._standings.with_decisions(before), datetime.now(UTC), reason, variant)
-            return write_experiment(text, kept(after), f"{name}.toml")
+            return _rewritten(text, ended(before, datetime.now(UTC), done, variant))
 
-        return await self._change(model, name, change, "promoted", who, reason)
+        try:
+            return await self._change(model, name, change, "promoted", who, done)
+        except NotAllowed as error:
+            raise NotAllowed(f"{done}; but experiment {definition} could not be ended: {error}") from None
 
     async def remove(self, model: str, name: str, who: str) -> None:
         """See ExperimentDesk."""
         async with self._control.changing():
-            definition = self._standings.find(model, name)
-            if definition.state is Standing.RUNNING:
+            definition = self._standings.get(model, name)
+            if definition is not None and definition.state is Standing.RUNNING:
                 raise Conflict(f"experiment {definition} runs; stop it first")
             await asyncio.to_thread(self._files.remove, model, name)
-            self._standings.removed(model, name)
-            self._journal.changed(definition, None, "removed", who)
+            if definition is not None:  # else its file was wrong from the beginning
+                self._standings.expect((model, name), None)
+                self._journal.changed(definition, None, "removed", who)
+        self._conductor.tick()
 
     async def _change(
         self, model: str, name: str, change: Change, action: str, who: str, reason: str = ""
     ) -> Definition:
+        def with_decisions(text: str, file: Definition) -> str:
+            return change(text, self._standings.with_decisions(file))
+
         async with self._control.changing():
-            before = self._standings.find(model, name)
-            after = await asyncio.to_thread(self._files.change, model, name, change)
-            self._standings.wrote(after)
+            before = self._standings.get(model, name)
+            after = await asyncio.to_thread(self._files.change, model, name, with_decisions)
+            self._standings.expect((model, name), after)
             self._journal.changed(before, after, action, who, reason)
-        await self._conductor.tick()
+        self._conductor.tick()
         await self._control.until(lambda: True)
         return self._standings.find(model, name)
 
     async def view(self, model: str, name: str) -> View:
         """See ExperimentDesk."""
         definition = self._standings.find(model, name)
-        active = await self._conductor.recall(definition)
-        if active is not None and active.stale(_FRESH_S):
-            await self._conductor.analysed(active)
-        problems = [each for each in self.problems(model) if f"/{name}:" in each or f"/{name}.toml" in each]
-        problems += filter(None, [self._conductor.unwritable((model, name))])
-        if self._keeper.problem:
-            problems.append(f"{self._keeper.problem}; requests go on, and evidence is kept in memory meanwhile")
+        active = self._conductor.recall(definition)
+        if active is not None:
+            await self._conductor.looking.viewed(active, _FRESH_S)
+        problems = self._problems_of(definition)
+        if active is not None and not active.evidence.loaded:
+            problems.append("what the store holds of this run is not read yet: numbers are of this process alone")
         return view(definition, active, self._control.tables().get(model), problems)
+
+    def _problems_of(self, definition: Definition) -> list[str]:
+        name = definition.model, definition.name
+        file = where(*name)
+        wrong = [each for each in self._control.snapshot.all_problems() if each.where == file]
+        found = [f"{each}; it goes on as it was" for each in wrong] + self._conductor.problems(name)
+        if self._keeper.problem:
+            found.append(f"{self._keeper.problem}; requests go on, and evidence is kept in memory meanwhile")
+        return found
 
     async def looks(self, model: str, name: str) -> list[Look]:
         """See ExperimentDesk."""
-        active = await self._conductor.recall(self._standings.find(model, name))
+        active = self._conductor.recall(self._standings.find(model, name))
         return [] if active is None else await self._conductor.saving.looks(active)
 
     async def events(self, model: str | None = None, name: str | None = None, limit: int = 100) -> list[Event]:
@@ -198,15 +223,13 @@ class ExperimentControl:
         return await self._outcomes.report(outcomes)
 
 
+def _rewritten(text: str, definition: Definition) -> str:
+    return write_experiment(text, kept(definition), where(definition.model, definition.name))
+
+
 def _reweighted(before: Definition, after: Definition, asked: bool) -> Definition:
     """A running experiment after a change: with new weights, where they were `asked` for or have become others."""
-    current = in_force(before)
-    declared = {each.name: each.weight for each in after.variants}
-    if not asked and dict(current.declared) == declared and before.ramp == after.ramp:
-        return msgspec.structs.replace(after, **{name: getattr(before, name) for name in KEPT_FIELDS})
-    step = min(current.step, len(after.ramp.steps) - 1) if after.ramp else 0
-    weights = ramped(after, after.ramp.steps[step]) if after.ramp else declared
-    now = datetime.now(UTC)
-    kept_before = {name: getattr(before, name) for name in KEPT_FIELDS}
-    kept_before["current"] = changed(current, declared, weights, since=now, step=step)
-    return msgspec.structs.replace(after, **kept_before)
+    current = reweighted(after, in_force(before)) if asked else follows(after, before)
+    if current == after.current:
+        return after
+    return with_current(after, msgspec.structs.replace(current, since=datetime.now(UTC)))

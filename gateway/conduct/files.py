@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from adapters.errors import InvalidInput
 from gateway.config import ConfigError
@@ -15,25 +17,30 @@ from gateway.errors import Conflict, ModelNotFound, NotAllowed
 from gateway.experiments.definition import Definition
 from gateway.experiments.files import FOLDER, read_experiment
 from gateway.replacing import replace_text, sync_folder
-from gateway.repository import read_text
+from gateway.repository import MOST_EXPERIMENTS, read_text
 from gateway.types import MODEL_NAME
 
-_LOCK = ".lock"
+_LOCK: Final = ".lock"
+_PATIENCE_S: Final = 5.0
+_AGAIN_S: Final = 0.01
 
 
 class ExperimentFiles:
-    """Blocking: disk, and whoever else changes a file of the same model just now."""
+    """Blocking: disk, and whoever else changes a file of the same model just now, for some seconds at most."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: ControlPlane, patience_s: float = _PATIENCE_S) -> None:
         self._control = control
+        self._patience_s = patience_s
 
     def create(self, model: str, name: str, text: str) -> Definition:
         """Write a new file; raises Conflict where there is one, NotAllowed where it cannot be written."""
-        with self._changing(model, name) as file:
+        with self._changing(model, name, make=True) as file:
             if file.exists():
                 raise Conflict(f"experiment '{model}/{name}' is there already; set changes it")
+            if sum(1 for _ in file.parent.glob("*.toml")) >= MOST_EXPERIMENTS:
+                raise Conflict(f"model '{model}' has {MOST_EXPERIMENTS} experiments, and may not have more; remove one")
             replace_text(file, text)
-        return read_experiment(text, model, name, _where(model, name))
+        return read_experiment(text, model, name, where(model, name))
 
     def change(self, model: str, name: str, change: Callable[[str, Definition], str]) -> Definition:
         """Have a file's text, and what it says, changed to another text; gives what it says then.
@@ -43,12 +50,11 @@ class ExperimentFiles:
             NotAllowed: it is wrong, or cannot be written.
         """
         with self._changing(model, name) as file:
-            where = _where(model, name)
             text = read_text(file)
             if text is None:
-                raise ModelNotFound(f"experiment '{model}/{name}' is not there")
-            changed = change(text, read_experiment(text, model, name, where))
-            definition = read_experiment(changed, model, name, where)
+                raise _not_there(model, name)
+            changed = change(text, read_experiment(text, model, name, where(model, name)))
+            definition = read_experiment(changed, model, name, where(model, name))
             if changed != text:
                 replace_text(file, changed)
         return definition
@@ -59,11 +65,11 @@ class ExperimentFiles:
             try:
                 file.unlink()
             except FileNotFoundError:
-                raise ModelNotFound(f"experiment '{model}/{name}' is not there") from None
+                raise _not_there(model, name) from None
             sync_folder(file.parent)
 
     @contextmanager
-    def _changing(self, model: str, name: str) -> Iterator[Path]:
+    def _changing(self, model: str, name: str, make: bool = False) -> Iterator[Path]:
         if not MODEL_NAME.fullmatch(name):
             raise InvalidInput(f"experiment {name!r:.80}: expected a name of a-z 0-9 . _ - (64 at most)")
         entry = self._control.snapshot.entry(model)
@@ -74,26 +80,45 @@ class ExperimentFiles:
         folder = entry.path / FOLDER
         file = folder / f"{name}.toml"
         try:
-            folder.mkdir(exist_ok=True)
             if file.is_symlink() or folder.is_symlink():
-                raise NotAllowed(f"{_where(model, name)}: it is behind a symbolic link, which would be lost")
-            with _locked(folder / _LOCK):
+                raise NotAllowed(f"{where(model, name)}: it is behind a symbolic link, which would be lost")
+            if make:
+                folder.mkdir(exist_ok=True)
+            elif not folder.is_dir():
+                raise _not_there(model, name)
+            with self._locked(folder / _LOCK):
                 yield file
         except ConfigError as error:
             raise NotAllowed(f"{error}; nothing was written: mend the file first") from None
         except OSError as error:
-            raise NotAllowed(f"{_where(model, name)} cannot be written: {error.strerror or error}") from error
+            raise NotAllowed(f"{where(model, name)} cannot be written: {error.strerror or error}") from error
+
+    @contextmanager
+    def _locked(self, file: Path) -> Iterator[None]:
+        """The time in which nobody else changes files of the folder."""
+        until_s = time.monotonic() + self._patience_s
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= until_s:
+                        name = f"{file.parent.parent.name}/{FOLDER}/{_LOCK}"
+                        raise NotAllowed(
+                            f"{name} has been locked by another process for {self._patience_s:g} s; end that one"
+                        ) from None
+                time.sleep(_AGAIN_S)
+            yield
+        finally:
+            os.close(descriptor)
 
 
-def _where(model: str, name: str) -> str:
+def where(model: str, name: str) -> str:
+    """How an experiment's file is called."""
     return f"{model}/{FOLDER}/{name}.toml"
 
 
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _not_there(model: str, name: str) -> ModelNotFound:
+    return ModelNotFound(f"experiment '{model}/{name}' is not there")

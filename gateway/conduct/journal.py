@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from gateway.conduct.files import where
 from gateway.conduct.keeper import Keeper
-from gateway.conduct.standings import difference
 from gateway.experiments.definition import Definition
 from gateway.experiments.files import describe
 from gateway.experiments.report import Event
@@ -25,9 +26,9 @@ _MOST: Final = 10_000
 class Journal:
     """Of all experiments."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, most: int = _MOST) -> None:
         self._keeper = keeper
-        self._waiting: deque[Event] = deque(maxlen=_MOST)
+        self._waiting: deque[Event] = deque(maxlen=most)
 
     def changed(
         self, before: Definition | None, after: Definition | None, action: str, who: str, reason: str = ""
@@ -36,27 +37,15 @@ class Journal:
         one = after or before
         assert one is not None
         old, new = difference(describe(before) if before else {}, describe(after) if after else {})
-        self.note(one.model, one.name, action, who, old, new, reason)
+        self._waiting.append(Event(0, datetime.now(UTC), who, action, one.model, one.name, old, new, reason))
+        what = msgspec.json.encode([old, new]).decode().encode("ascii", "backslashreplace").decode()  # one line it is
+        because = f" ({reason!a})" if reason else ""
+        _log.info("experiment %s %s by %a%s: %s", one, action, who, because, what)
 
     def by_hand(self, model: str, name: str, before: Definition | None, after: Definition | None) -> None:
         """Note what somebody has changed in the folder."""
         action = "created" if before is None else "removed" if after is None else "changed"
-        self.changed(before, after, action, f"the file {model}/experiments/{name}.toml")
-
-    def note(
-        self,
-        model: str,
-        experiment: str,
-        action: str,
-        who: str,
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
-        reason: str = "",
-    ) -> None:
-        """Note any change."""
-        self._waiting.append(Event(0, datetime.now(UTC), who, action, model, experiment, before, after, reason))
-        what = msgspec.json.encode([before, after]).decode()
-        _log.info("experiment %s/%s %s by %r%s: %s", model, experiment, action, who, _because(reason), what)
+        self.changed(before, after, action, f"the file {where(model, name)}")
 
     async def save(self) -> None:
         """Have the store take what waits; where it cannot, it waits on."""
@@ -73,21 +62,39 @@ class Journal:
             await self._keeper.do(save)
         except StoreUnavailable:
             return
-        for _ in waiting:
-            self._waiting.popleft()
+        for each in waiting:
+            if self._waiting and self._waiting[0] is each:  # else it had to make room meanwhile
+                self._waiting.popleft()
 
     async def events(self, model: str | None, experiment: str | None, limit: int) -> list[Event]:
         """The newest, newest first; what the store has not taken yet, with it."""
         from gateway.experiments.store.errors import StoreUnavailable  # noqa: PLC0415
 
-        waiting = [each for each in reversed(self._waiting) if model in (None, each.model)]
-        waiting = [each for each in waiting if experiment in (None, each.experiment)][:limit]
-        try:
+        stored: list[Event] = []
+        with suppress(StoreUnavailable):
             stored = await self._keeper.do(lambda store: store.events(model, experiment, limit))
-        except StoreUnavailable:
-            return waiting
+        waiting = [
+            each
+            for each in reversed(self._waiting)  # as it is by now: what was saved meanwhile is no longer in it
+            if model in (None, each.model) and experiment in (None, each.experiment)
+        ]
         return [*waiting, *stored][:limit]
 
 
-def _because(reason: str) -> str:
-    return f" ({reason!r})" if reason else ""
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is different in two documents, of each the keys that are, at the top or one below."""
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+            old = {name: old[name] for name in inner if name in old}
+            new = {name: new[name] for name in inner if name in new}
+        if key in before:
+            ours[key] = old
+        if key in after:
+            theirs[key] = new
+    return ours, theirs

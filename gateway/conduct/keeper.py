@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,16 +17,25 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SECRET_BYTES: Final = 32
+_PAUSE_S: Final = 1.0
+"""After a failure, what is asked for fails at once: many that each waited for a locked store would wait for long."""
+
+_CLOSING_S: Final = 5.0
 
 
 class Keeper:
-    """One store, opened at the first use. `problem` says what is wrong with it, empty where nothing is."""
+    """One store, opened at the first use. `problem` says what is wrong with it, empty where nothing is.
 
-    def __init__(self, url: str, writer: str) -> None:
+    `failures` counts those so far: what was saved before one may be gone with the store that it was saved in.
+    """
+
+    def __init__(self, url: str, writer: str, pause_s: float = _PAUSE_S) -> None:
         self.problem = ""
+        self.failures = 0
         self._url = url
         self._writer = writer
+        self._pause_s = pause_s
+        self._failed_s = 0.0
         self._store: Store | None = None
         self._thread = ThreadPoolExecutor(1, "store")
 
@@ -40,33 +49,36 @@ class Keeper:
 
     def _do(self, act: Callable[[Store], T]) -> T:
         from gateway.experiments.store.errors import StoreUnavailable  # noqa: PLC0415  # takes its time to import
-        from gateway.experiments.store.store import Store  # noqa: PLC0415
 
+        if self.problem and time.monotonic() - self._failed_s < self._pause_s:
+            raise StoreUnavailable(self.problem)
         try:
-            if self._store is None:
-                self._store = Store(self._url, self._writer)
-            result = act(self._store)
+            result = act(self._opened())
         except StoreUnavailable as error:
             if not self.problem:
                 _log.error("the store of experiments fails: %s; what it holds is kept in memory meanwhile", error)
             self.problem = str(error)
+            self.failures += 1
+            self._failed_s = time.monotonic()
             raise
         if self.problem:
             _log.info("the store of experiments works again")
         self.problem = ""
         return result
 
-    async def secret(self, name: str) -> bytes:
-        """32 bytes that all who share the store have in common; where the store fails, others until the next start."""
-        from gateway.experiments.store.errors import StoreUnavailable  # noqa: PLC0415
+    def _opened(self) -> Store:
+        from gateway.experiments.store.store import Store  # noqa: PLC0415
 
-        try:
-            return await self.do(lambda store: store.secret(name, partial(os.urandom, _SECRET_BYTES)))
-        except StoreUnavailable:
-            return os.urandom(_SECRET_BYTES)
+        if self._store is None:
+            self._store = Store(self._url, self._writer)
+        return self._store
 
     async def close(self) -> None:
-        """Do what was asked for, and let go of the store."""
-        if self._store is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        """Do what was asked for, and let go of the store; one that does not come to an end is left behind."""
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await asyncio.wait([closing], timeout=_CLOSING_S)
         self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
 
 from gateway.errors import ModelNotFound
 from gateway.experiments.definition import Definition, Standing
+from gateway.experiments.form import KEPT
 from gateway.repository import Snapshot
 
 Name: TypeAlias = tuple[str, str]
 """Model and experiment."""
-
-KEPT_FIELDS = ("state", "run", "started", "ended", "reason", "winner", "current")
-"""Of a Definition: what Torii keeps, and not people."""
 
 _NAMES_SHOWN = 20
 
@@ -24,15 +22,44 @@ class Standings:
     """What Torii keeps of an experiment (state, run, weights in force …) counts once it is decided, written or not."""
 
     def __init__(self) -> None:
+        self.wrong: frozenset[Name] = frozenset()
+        self._snapshot: Snapshot | None = None
         self._files: dict[Name, Definition] = {}
+        self._names: dict[str, list[str]] = {}
         self._decided: dict[Name, Definition] = {}
-        self._wrong: frozenset[Name] = frozenset()
+        self._expected: dict[Name, Definition | None] = {}
+        self._runs: dict[Name, int] = {}
 
     def look(self, snapshot: Snapshot) -> list[tuple[Name, Definition | None, Definition | None]]:
-        """Take what the files say now; gives what has changed by other hands: name, before, after.
+        """Take what the files say now; gives what people have changed in them: name, before, after.
 
         A file that is wrong, or in a folder that cannot be read, says what it said before.
         """
+        if snapshot is self._snapshot:
+            return []
+        before = self._files
+        self._snapshot, self._files = snapshot, self._read(snapshot)
+        files = self._files
+        self._names = {}
+        for model, name in sorted(files):
+            self._names.setdefault(model, []).append(name)
+        changes = []
+        for key in sorted(before.keys() | files.keys()):
+            old, new = before.get(key), files.get(key)
+            if old == new:
+                continue
+            ours = key in self._expected and self._expected[key] == new
+            self._expected.pop(key, None)
+            if not ours and _by_hand(old, new):
+                changes.append((key, old, new))
+        for key, each in files.items():
+            self._runs[key] = max(each.run, self.last_run(key))
+        for key in list(self._decided):
+            if key not in files or not newer(self._decided[key], files[key]):
+                del self._decided[key]
+        return changes
+
+    def _read(self, snapshot: Snapshot) -> dict[Name, Definition]:
         files: dict[Name, Definition] = {}
         wrong: set[Name] = set()
         for model, entry in snapshot.models.items():
@@ -44,44 +71,35 @@ class Standings:
                     wrong.add(key)
                     files[key] = self._files[key]
         files.update({key: each for key, each in self._files.items() if key[0] in snapshot.unreadable})
-        changes = [
-            (key, self._files.get(key), files.get(key))
-            for key in sorted(self._files.keys() | files.keys())
-            if self._files.get(key) != files.get(key)
-        ]
-        self._files, self._wrong = files, frozenset(wrong)
-        for key in list(self._decided):
-            if key not in files or not _newer(self._decided[key], files[key]):
-                del self._decided[key]
-        return changes
+        self.wrong = frozenset(wrong)
+        return files
 
-    def wrote(self, definition: Definition) -> None:
-        """A file says this now, by our own hand."""
-        key = definition.model, definition.name
-        self._files[key] = definition
-        if key in self._decided and not _newer(self._decided[key], definition):
-            del self._decided[key]
-
-    def removed(self, model: str, name: str) -> None:
-        """A file is gone, by our own hand."""
-        self._files.pop((model, name), None)
-        self._decided.pop((model, name), None)
+    def expect(self, key: Name, definition: Definition | None) -> None:
+        """A file says this, or is gone, by our own hand: at the next look that is nobody's change."""
+        self._expected[key] = definition
 
     def decide(self, definition: Definition) -> None:
         """Have what Torii keeps of an experiment count from now on."""
-        self._decided[definition.model, definition.name] = definition
+        key = definition.model, definition.name
+        self._decided[key] = definition
+        self._runs[key] = max(definition.run, self.last_run(key))
+
+    def last_run(self, key: Name) -> int:
+        """The last run that there was under a name, of a file that is gone, too."""
+        return self._runs.get(key, 0)
 
     def of(self, model: str) -> Iterator[Definition]:
         """A model's experiments."""
-        return (self._standing(key) for key in sorted(self._files) if key[0] == model)
+        return (self.with_decisions(self._files[model, name]) for name in self._names.get(model, ()))
 
     def all(self) -> Iterator[Definition]:
         """Every experiment, in order of name."""
-        return (self._standing(key) for key in sorted(self._files))
+        return (each for model in list(self._names) for each in self.of(model))
 
     def get(self, model: str, name: str) -> Definition | None:
         """One experiment, if it is there."""
-        return self._standing((model, name)) if (model, name) in self._files else None
+        found = self._files.get((model, name))
+        return None if found is None else self.with_decisions(found)
 
     def find(self, model: str, name: str) -> Definition:
         """One experiment; raises ModelNotFound."""
@@ -92,45 +110,33 @@ class Standings:
             raise ModelNotFound(f"experiment '{model:.64}/{name:.64}' is not there; of this model there are: {there}")
         return found
 
-    def _standing(self, key: Name) -> Definition:
-        return self.with_decisions(self._files[key])
-
     def with_decisions(self, definition: Definition) -> Definition:
         """What a file says, with what was decided and is not in it yet."""
         decided = self._decided.get((definition.model, definition.name))
-        if decided is None or not _newer(decided, definition):
+        if decided is None or not newer(decided, definition):
             return definition
-        kept = {name: getattr(decided, name) for name in KEPT_FIELDS}
-        return msgspec.structs.replace(definition, **kept)
+        return with_kept(definition, decided)
 
 
-def _newer(decided: Definition, file: Definition) -> bool:
-    """Whether what was decided is not in the file, and nothing later either."""
+def with_kept(definition: Definition, other: Definition) -> Definition:
+    """The same with what Torii keeps of another."""
+    return msgspec.structs.replace(definition, **{name: getattr(other, name) for name in KEPT})
+
+
+def newer(decided: Definition, file: Definition) -> bool:
+    """Whether what was decided is not in the file, and nothing later either; of two at a time, a breach counts."""
     return _moment(decided) > _moment(file)
 
 
-def _moment(definition: Definition) -> tuple[int, bool, int, object]:
+def _moment(definition: Definition) -> tuple[object, ...]:
     current = definition.current
-    since = current.since.timestamp() if current and current.since else 0.0
-    return definition.run, definition.state is Standing.STOPPED, current.epoch if current else -1, since
+    over = 0 if definition.state is Standing.RUNNING else 1 + (definition.ended is not None)
+    if current is None:
+        return definition.run, over, -1, False, 0.0
+    since = current.since.timestamp() if current.since else 0.0
+    return definition.run, over, current.epoch, bool(current.reason), since
 
 
-def difference(
-    before: Mapping[str, object], after: Mapping[str, object]
-) -> tuple[dict[str, object], dict[str, object]]:
-    """What is different in two documents, of each the keys that are, at the top or one below."""
-    ours: dict[str, object] = {}
-    theirs: dict[str, object] = {}
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        if old == new:
-            continue
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            inner = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-            old = {name: old[name] for name in inner if name in old}
-            new = {name: new[name] for name in inner if name in new}
-        if key in before:
-            ours[key] = old
-        if key in after:
-            theirs[key] = new
-    return ours, theirs
+def _by_hand(old: Definition | None, new: Definition | None) -> bool:
+    """Whether people have changed what is theirs: what Torii keeps, another gateway may have written."""
+    return old is None or new is None or with_kept(new, old) != old

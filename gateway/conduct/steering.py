@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gateway.conduct.effective import in_force
+from gateway.conduct.weights import in_force
 from gateway.experiments.bandits import Exp3, Reward, exp3, learn, thompson
 from gateway.experiments.definition import Better, Kind, Metric
 from gateway.experiments.evidence import Cell
@@ -72,7 +72,7 @@ def steer(active: Active) -> dict[str, float] | None:
 
 def _exp3(active: Active, metric: Metric, cells: Mapping[str, Cell]) -> dict[str, float]:
     """What Exp3 knows is kept with the evidence, and with it how much of that it has learned from already."""
-    state = active.evidence.extras.bandit
+    state = dict(active.evidence.extras.bandit)
     weights = in_force(active.definition).weights
     rewards = {name: _rewards(metric, cell) for name, cell in cells.items()}
     new = {
@@ -85,6 +85,7 @@ def _exp3(active: Active, metric: Metric, cells: Mapping[str, Cell]) -> dict[str
     state.update({"count": learned.count, **{f"loss:{name}": loss for name, loss in learned.losses.items()}})
     for name, each in rewards.items():
         state.update({f"count:{name}": each.count, f"total:{name}": each.total})
+    active.evidence.learned(state)
     return exp3(learned, active.definition.policy.floor)
 
 

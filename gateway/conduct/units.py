@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -54,7 +55,7 @@ class DistinctUnits:
 
 
 class Exposed(msgspec.Struct):
-    """What a unit got, and when, in seconds since 1970."""
+    """What a unit got, in which epoch for the first time, and when, in seconds since 1970."""
 
     variant: str
     epoch: int
@@ -65,12 +66,16 @@ class Exposed(msgspec.Struct):
 class RecentExposures:
     """What units got lately, the latest last; and which of it is to be stored."""
 
-    def __init__(self, fresh_s: float) -> None:
-        """What was stored less than `fresh_s` ago is not stored again."""
+    def __init__(self, fresh_s: float, recent: int = _RECENT) -> None:
+        """What was stored less than `fresh_s` ago is not stored again; `recent` units are remembered."""
         self._fresh_s = fresh_s
+        self._recent = recent
         self._exposed: OrderedDict[int, Exposed] = OrderedDict()
         self._stored_at: dict[int, float] = {}
         self._unstored: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._exposed)
 
     def add(self, units: Numbers, variant: str, epoch: int, at: float) -> None:
         """Units that were assigned just now."""
@@ -78,26 +83,40 @@ class RecentExposures:
             known = self._exposed.get(unit)
             if known is None:
                 self._exposed[unit] = Exposed(variant, epoch, at, at)
-            else:
-                known.variant, known.epoch, known.last_at = variant, epoch, at
-                self._exposed.move_to_end(unit)
-            if at - self._stored_at.get(unit, 0.0) >= self._fresh_s:
                 self._unstored[unit] = None
+                continue
+            known.last_at = at
+            self._exposed.move_to_end(unit)
+            if known.variant != variant:
+                known.variant, known.epoch = variant, epoch
+                self._unstored[unit] = None
+            elif at - self._stored_at.get(unit, 0.0) >= self._fresh_s:
+                self._unstored[unit] = None
+        while len(self._exposed) > self._recent:
+            unit, _ = self._exposed.popitem(last=False)
+            self._stored_at.pop(unit, None)
+            self._unstored.pop(unit, None)
 
     def find(self, unit: int) -> Exposed | None:
         """What a unit got, if it is remembered."""
         return self._exposed.get(unit)
 
-    def take(self, at: float) -> list[tuple[int, Exposed]]:
-        """What is to be stored now."""
-        taken = [(unit, self._exposed[unit]) for unit in self._unstored if unit in self._exposed]
-        self._unstored.clear()
-        for unit, _ in taken:
+    def take(self, at: float, most: int) -> dict[int, Exposed]:
+        """Copies of what is to be stored now."""
+        taken = {}
+        for unit in islice(self._unstored, most):
+            one = self._exposed[unit]
+            taken[unit] = Exposed(one.variant, one.epoch, one.first_at, one.last_at)
+        for unit in taken:
+            del self._unstored[unit]
             self._stored_at[unit] = at
-        while len(self._exposed) > _RECENT:
-            unit, _ = self._exposed.popitem(last=False)
-            self._stored_at.pop(unit, None)
         return taken
+
+    def known_since(self, unit: int, variant: str, epoch: int) -> None:
+        """The store says that a unit has had a variant since an earlier epoch than was remembered."""
+        known = self._exposed.get(unit)
+        if known is not None and known.variant == variant:
+            known.epoch = epoch
 
     def again(self, units: Iterable[int]) -> None:
         """Store these after all, where they are still remembered: it went wrong."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gateway.conduct.active import Active
-from gateway.conduct.effective import in_force
+from gateway.conduct.weights import in_force
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.experiments.definition import Definition
 from gateway.experiments.pins import write_pin
