@@ -61,7 +61,7 @@ class Gateway:
             warm_up=WarmUp(connect),
             on_change=on_change,
         )
-        self.labels = Labels(self.control)
+        self.labels = Labels(self.control, self._conducting.journal.label_moved)
         self.models = ModelControl(
             self.control,
             Uploads(self._folder / "uploads"),

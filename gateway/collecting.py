@@ -16,3 +16,8 @@ def collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
+
+
+def keep() -> None:
+    """Have what was imported since stay as well, without a look for garbage: somebody is being answered just now."""
+    gc.freeze()

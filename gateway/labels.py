@@ -6,7 +6,9 @@ import asyncio
 import re
 import threading
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from adapters.errors import InvalidInput
 from gateway.config import MAX_CONFIG_BYTES, ConfigError, read_labels
@@ -21,11 +23,18 @@ _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
+_SOMEBODY = "somebody at the control port"
+
+OnChange: TypeAlias = Callable[[str, str, int | None, int | None, str], None]
+
+
 class Labels:
     """Reads and moves the labels of the models in the repository. Once a call returns, requests go by it."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: ControlPlane, on_change: OnChange = lambda *change: None) -> None:
+        """`on_change` is told of every change: model, label, the version before and after (None: no label), and who."""
         self._control = control
+        self._on_change = on_change
         self._writing = threading.Lock()
 
     async def of(self, model: str) -> dict[str, int]:
@@ -33,8 +42,8 @@ class Labels:
         table = self._control.tables().get(model)
         return dict(table.labels if table else self._control.snapshot.entry(model).labels or {})
 
-    async def set(self, model: str, label: str, version: int) -> None:
-        """Have a label name a version from now on.
+    async def set(self, model: str, label: str, version: int, who: str = _SOMEBODY) -> None:
+        """Have a label name a version from now on; `who` is for the record.
 
         Raises:
             InvalidInput: the label's name or the version is not of its form.
@@ -49,16 +58,20 @@ class Labels:
         async with self._control.changing():
             file = self._file(model)
             choose(Target(model, version), self._control.tables())
-            await asyncio.to_thread(self._change, file, label, version)
+            before = await asyncio.to_thread(self._change, file, label, version)
+        if before != version:
+            self._on_change(model, label, before, version, who)
 
-    async def remove(self, model: str, label: str) -> None:
+    async def remove(self, model: str, label: str, who: str = _SOMEBODY) -> None:
         """Take a label away; raises as `set` does, and ModelNotFound where the model has no such label."""
         _check_label(label)
         async with self._control.changing():
             file = self._file(model)
-            if not await asyncio.to_thread(self._change, file, label, None):
+            before = await asyncio.to_thread(self._change, file, label, None)
+            if before is None:
                 there = ", ".join(sorted(await self.of(model))) or "none"
                 raise ModelNotFound(f"model '{model}' has no label '{label}'; there are: {there}")
+        self._on_change(model, label, before, None, who)
 
     def _file(self, model: str) -> Path:
         entry = self._control.snapshot.entry(model)
@@ -66,8 +79,8 @@ class Labels:
             raise NotAllowed(f"model '{model}' was uploaded: labels are kept in a model's folder in the repository")
         return entry.path / LABELS_FILE
 
-    def _change(self, file: Path, label: str, version: int | None) -> bool:
-        """Set a label in a labels.toml, or remove it (None); gives whether it was there. Blocking: disk."""
+    def _change(self, file: Path, label: str, version: int | None) -> int | None:
+        """Set a label in a labels.toml, or remove it (None); gives what it named before. Blocking: disk."""
         name = f"{file.parent.name}/{file.name}"
         try:
             with self._writing:  # a caller who is cancelled leaves the thread at work
@@ -79,7 +92,7 @@ class Labels:
             raise NotAllowed(f"{error}; nothing was written: mend the file first") from None
         except OSError as error:
             raise NotAllowed(f"{name} cannot be written: {error.strerror or error}; no label was changed") from error
-        return label in before
+        return before.get(label)
 
 
 def _check_label(label: str) -> None:

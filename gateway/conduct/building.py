@@ -27,8 +27,8 @@ class Conducting:
         url = settings.store or f"sqlite:///{_default_file(settings.repository)}"
         name = settings.store_name or f"{socket.gethostname()}:{settings.control_port}"
         self._keeper = Keeper(url, name)
-        self._journal = Journal(self._keeper)
-        self.conductor = Conductor(self._keeper, self._journal)
+        self.journal = Journal(self._keeper)
+        self.conductor = Conductor(self._keeper, self.journal)
         self.desk: ExperimentControl
 
     def join(self, control: ControlPlane, front: Front, labels: Labels) -> None:
@@ -37,7 +37,7 @@ class Conducting:
         files = ExperimentFiles(control)
         outcomes = Outcomes(self._keeper, conductor, front.collect)
         promotion = Promotion(control, labels)
-        self.desk = ExperimentControl(control, conductor, files, self._journal, self._keeper, outcomes, promotion)
+        self.desk = ExperimentControl(control, conductor, files, self.journal, self._keeper, outcomes, promotion)
         conductor.join(control, files, self.desk.promote_by)
 
     async def close(self) -> None:

@@ -152,7 +152,7 @@ class ExperimentControl:
         model, name = definition.model, definition.name
         if definition.state is Standing.DRAFT:
             raise Conflict(f"experiment {definition} has never run; start it first, or move the label by hand")
-        done = await self._promotion.promote(definition, variant)
+        done = await self._promotion.promote(definition, variant, who)
 
         def change(text: str, before: Definition) -> str:
             return _rewritten(text, ended(before, datetime.now(UTC), done, variant))

@@ -37,10 +37,22 @@ class Journal:
         one = after or before
         assert one is not None
         old, new = difference(describe(before) if before else {}, describe(after) if after else {})
-        self._waiting.append(Event(0, datetime.now(UTC), who, action, one.model, one.name, old, new, reason))
-        what = msgspec.json.encode([old, new]).decode().encode("ascii", "backslashreplace").decode()  # one line it is
-        because = f" ({reason!a})" if reason else ""
-        _log.info("experiment %s %s by %a%s: %s", one, action, who, because, what)
+        self._note(Event(0, datetime.now(UTC), who, action, one.model, one.name, old, new, reason))
+
+    def label_moved(self, model: str, label: str, before: int | None, after: int | None, who: str) -> None:
+        """Note that a label names another version than before; None is no label."""
+        old = {} if before is None else {f"label {label}": before}
+        new = {} if after is None else {f"label {label}": after}
+        action = "label set" if after is not None else "label removed"
+        self._note(Event(0, datetime.now(UTC), who, action, model, "", old, new))
+
+    def _note(self, event: Event) -> None:
+        self._waiting.append(event)
+        changes = [event.before, event.after]
+        what = msgspec.json.encode(changes).decode().encode("ascii", "backslashreplace").decode()  # one line it is
+        name = f"experiment {event.model}/{event.experiment}" if event.experiment else f"model {event.model}"
+        because = f" ({event.reason!a})" if event.reason else ""
+        _log.info("%s %s by %a%s: %s", name, event.action, event.who, because, what)
 
     def by_hand(self, model: str, name: str, before: Definition | None, after: Definition | None) -> None:
         """Note what somebody has changed in the folder."""

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from gateway.collecting import keep
+
 if TYPE_CHECKING:
     from gateway.experiments.store.store import Store
 
@@ -71,6 +73,8 @@ class Keeper:
 
         if self._store is None:
             self._store = Store(self._url, self._writer)
+            self._store.open()
+            keep()  # what a database needs is a hundred thousand objects, each to be looked at in every collection
         return self._store
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ class Promotion:
         self._control = control
         self._labels = labels
 
-    async def promote(self, definition: Definition, variant: str) -> str:
+    async def promote(self, definition: Definition, variant: str, who: str) -> str:
         """Have unpinned requests go where a variant's went; gives what was done, in words.
 
         Raises:
@@ -43,7 +43,7 @@ class Promotion:
         deployment = choose(found.target, tables)
         label = definition.promote_label
         before = tables[definition.model].labels.get(label)
-        await self._labels.set(definition.model, label, deployment.version)
+        await self._labels.set(definition.model, label, deployment.version, who)
         done = f"label {label}: {before or 'none'} -> {deployment.version}"
         if await self._prefer(deployment, label):
             done += f"; {_FILE}: backend {deployment.backend} comes first"

@@ -14,6 +14,7 @@ from adapters.errors import InvalidInput
 from gateway.conduct.desk import ExperimentDesk
 from gateway.config import MAX_CONFIG_BYTES
 from gateway.control.body import read_body
+from gateway.control.callers import who_asks
 from gateway.control.experiment_examples import BODIES, OUTCOMES, answer
 from gateway.control.outcomes import MAX_BYTES, read_outcomes
 from gateway.experiments.definition import Definition
@@ -21,8 +22,6 @@ from gateway.experiments.files import describe
 from gateway.experiments.report import View
 
 _ONE = "/v1/models/{model}/experiments/{name}"
-_WHO = "torii-who"
-_LONGEST_WHO = 100
 _SMALL_BODY = 1 << 16
 
 
@@ -72,18 +71,18 @@ def _add_files(app: FastAPI, desk: ExperimentDesk) -> None:
     async def create_experiment(model: str, name: str, request: Request) -> Response:
         """Write a new experiment's file; the body is of the file's shape. It is a draft until it is started."""
         document = _object(await read_body(request, MAX_CONFIG_BYTES))
-        return _json(_definition(await desk.create(model, name, document, _who(request))), 201)
+        return _json(_definition(await desk.create(model, name, document, who_asks(request))), 201)
 
     @app.patch(_ONE, tags=["experiments"], openapi_extra=BODIES["set"], responses=answer("experiment"))
     async def set_experiment(model: str, name: str, request: Request) -> Response:
         """Change keys of the file; comments in it stay. Null removes a key, and `weights` is percent by variant."""
         changes = _object(await read_body(request, MAX_CONFIG_BYTES))
-        return _json(_definition(await desk.set(model, name, changes, _who(request))))
+        return _json(_definition(await desk.set(model, name, changes, who_asks(request))))
 
     @app.delete(_ONE, tags=["experiments"], status_code=204, response_class=Response)
     async def remove_experiment(model: str, name: str, request: Request) -> Response:
         """Delete the file of an experiment that does not run; evidence and events stay."""
-        await desk.remove(model, name, _who(request))
+        await desk.remove(model, name, who_asks(request))
         return Response(status_code=204)
 
 
@@ -91,20 +90,20 @@ def _add_runs(app: FastAPI, desk: ExperimentDesk) -> None:
     @app.post(f"{_ONE}/start", tags=["experiments"], responses=answer("experiment"))
     async def start_experiment(model: str, name: str, request: Request) -> Response:
         """Begin a run, with evidence of its own; requests go by it when this answers."""
-        return _json(_definition(await desk.start(model, name, _who(request))))
+        return _json(_definition(await desk.start(model, name, who_asks(request))))
 
     @app.post(f"{_ONE}/stop", tags=["experiments"], openapi_extra=BODIES["stop"], responses=answer("experiment"))
     async def stop_experiment(model: str, name: str, request: Request) -> Response:
         """End the run: traffic goes where it would without it. A reason, where there is one, is kept."""
         given = _object(await read_body(request, _SMALL_BODY) or b"{}")
         reason = _field(given, "reason", required=False)
-        return _json(_definition(await desk.stop(model, name, _who(request), reason)))
+        return _json(_definition(await desk.stop(model, name, who_asks(request), reason)))
 
     @app.post(f"{_ONE}/promote", tags=["experiments"], openapi_extra=BODIES["promote"], responses=answer("experiment"))
     async def promote_variant(model: str, name: str, request: Request) -> Response:
         """End the run, and have the experiment's label (`stable`) name the variant's version."""
         variant = _field(_object(await read_body(request, _SMALL_BODY)), "variant")
-        return _json(_definition(await desk.promote(model, name, variant, _who(request))))
+        return _json(_definition(await desk.promote(model, name, variant, who_asks(request))))
 
 
 def _add_outcomes(app: FastAPI, desk: ExperimentDesk) -> None:
@@ -117,7 +116,7 @@ def _add_outcomes(app: FastAPI, desk: ExperimentDesk) -> None:
         batch = await asyncio.to_thread(read_outcomes, await read_body(request, MAX_BYTES))
         if batch.single and batch.refused:
             raise InvalidInput(batch.refused[0].error)
-        receipt = batch.receipt(await desk.report(batch.outcomes, _who(request)))
+        receipt = batch.receipt(await desk.report(batch.outcomes, who_asks(request)))
         if batch.single and receipt.refused:
             raise InvalidInput(receipt.refused[0].error)
         return _json(receipt)
@@ -153,16 +152,3 @@ def _field(document: Mapping[str, Any], key: str, required: bool = True) -> str:
     if not isinstance(text, str) or len(text) > 1000:
         raise InvalidInput(f"{key}: expected a text of 1000 characters at most, got {text!r:.80}")
     return text
-
-
-def _who(request: Request) -> str:
-    given = request.headers.get(_WHO)
-    if given is None:
-        return f"control API from {request.client.host if request.client else 'this machine'}"
-    try:
-        given = given.encode("latin-1").decode()
-    except ValueError:
-        given = ""
-    if not given or len(given) > _LONGEST_WHO or not given.isprintable():
-        raise InvalidInput(f"{_WHO}: expected 1 to {_LONGEST_WHO} printable characters")
-    return given

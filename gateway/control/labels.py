@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from adapters.errors import InvalidInput
 from gateway.control.body import read_body
+from gateway.control.callers import who_asks
 from gateway.labels import Labels
 
 _MAX_BODY_BYTES = 1 << 16
@@ -43,13 +44,13 @@ def add_labels(app: FastAPI, labels: Labels) -> None:
     @app.put("/v1/models/{model}/labels/{label}", tags=["labels"], openapi_extra=_BODY)
     async def put_label(model: str, label: str, request: Request) -> ModelLabels:
         """Have a label name a version that is ready; requests go by it when this answers."""
-        await labels.set(model, label, _version(await read_body(request, _MAX_BODY_BYTES)))
+        await labels.set(model, label, _version(await read_body(request, _MAX_BODY_BYTES)), who_asks(request))
         return ModelLabels(labels=await labels.of(model))
 
     @app.delete("/v1/models/{model}/labels/{label}", tags=["labels"])
-    async def delete_label(model: str, label: str) -> ModelLabels:
+    async def delete_label(model: str, label: str, request: Request) -> ModelLabels:
         """Take a label away."""
-        await labels.remove(model, label)
+        await labels.remove(model, label, who_asks(request))
         return ModelLabels(labels=await labels.of(model))
 
 

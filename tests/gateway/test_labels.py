@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from adapters.errors import BackendUnavailable, InvalidInput, LoadFailed
 from gateway.config import ConfigError, read_labels
 from gateway.errors import ModelNotFound, NotAllowed, VersionNotReady
-from gateway.labels import with_label
+from gateway.labels import Labels, with_label
 from tests.gateway.plane import Plane
 from tests.waiting import turns, until
 
@@ -325,3 +325,24 @@ def test_a_changed_text_says_what_was_asked_and_all_else_as_before(
 def test_a_text_that_would_be_too_large_is_refused() -> None:
     with pytest.raises(ConfigError, match="at most 1048576 bytes"):
         with_label("#" * 2**20, "stable", 1)
+
+
+async def test_every_change_is_told_with_what_was_before_and_who_made_it(tmp_path: Path) -> None:
+    plane = Plane(tmp_path)
+    plane.publish("m/1", "one")
+    plane.publish("m/2", "two")
+    told: list[tuple[object, ...]] = []
+    labels = Labels(plane.control, lambda *change: told.append(change))
+    async with plane.running():
+        await plane.reaches(v1="READY", v2="READY")
+        await labels.set("m", "stable", 1, "Ada")
+        await labels.set("m", "stable", 1, "Ada")
+        await labels.set("m", "stable", 2, "Ada")
+        with pytest.raises(ModelNotFound):
+            await labels.set("m", "stable", 3, "Ada")
+        await labels.remove("m", "stable", "Bob")
+    assert told == [
+        ("m", "stable", None, 1, "Ada"),
+        ("m", "stable", 1, 2, "Ada"),
+        ("m", "stable", 2, None, "Bob"),
+    ]

@@ -42,12 +42,12 @@ async def change_label(site: Site, model: str, form: Form) -> str:
     """Move a label, or take it away; gives what was done. Raises as Labels does."""
     label = form.text("label")
     if form.act == "remove-label":
-        await site.labels.remove(model, label)
+        await site.labels.remove(model, label, form.who)
         return "label-removed"
     version = form.text("version")
     if not version.isascii() or not version.isdigit():
         raise InvalidInput(f"version: expected a positive integer, got {version!r:.40}")
-    await site.labels.set(model, label, int(version[:20]))
+    await site.labels.set(model, label, int(version[:20]), form.who)
     return "label-moved"
 
 

@@ -62,7 +62,8 @@ async def test_the_client_leaves_nothing_unanswered() -> None:
 async def test_a_connection_that_the_server_closes_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(SystemExit, match="no request succeeded"):
-            await measure(server.sockets[0].getsockname()[1], 1, 0.1, lambda tally: Connection(itertools.repeat(b"GET"), tally))
+            await measure(port, 1, 0.1, lambda tally: Connection(itertools.repeat(b"GET"), tally))
 
     assert "the server closed the connection" in capsys.readouterr().err
