@@ -47,9 +47,10 @@ class RunningGateway:
 
     @classmethod
     def start(cls, repository: Path, **settings: str) -> RunningGateway:
-        """Start one; `settings` are TORII_… variables."""
+        """Start one; `settings` are TORII_… variables. What it keeps of experiments goes beside its log."""
         ports = free_port(), free_port(), free_port()
         log = Path(tempfile.mkstemp(prefix="torii-test-", suffix=".log")[1])
+        settings = {"STORE": f"sqlite:///{log.with_suffix('.db')}", **settings}
         environment = {f"TORII_{name}": value for name, value in settings.items()}
         with log.open("wb") as output:
             process = subprocess.Popen(

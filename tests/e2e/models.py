@@ -25,8 +25,20 @@ def add_model(constant: float) -> bytes:
     return _bytes(graph)
 
 
-def slow_model() -> bytes:
-    """y = n after n rounds of multiplying matrices (about 1 ms each); n and y INT64 [1]."""
+def lookup_model(size: int) -> bytes:
+    """y = a table's entry n, which is n, and a failure at run time from n = `size` on; n and y INT64 [1]."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "n"], ["y"])],
+        "lookup",
+        [helper.make_tensor_value_info("n", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1])],
+        [numpy_helper.from_array(np.arange(size, dtype=np.int64), "table")],
+    )
+    return _bytes(graph)
+
+
+def slow_model(times: int = 1) -> bytes:
+    """y = n after n * `times` rounds of multiplying matrices (about 1 ms each); n and y INT64 [1]."""
     square = numpy_helper.from_array(np.full((400, 400), 1 / 400, np.float32), "m")
     body = helper.make_graph(
         [
@@ -46,7 +58,8 @@ def slow_model() -> bytes:
     )
     graph = helper.make_graph(
         [
-            helper.make_node("Squeeze", ["n"], ["times"]),
+            helper.make_node("Mul", ["n", "factor"], ["all"]),
+            helper.make_node("Squeeze", ["all"], ["times"]),
             helper.make_node("Loop", ["times", "go", "m"], ["last"], body=body),
             helper.make_node("ReduceSum", ["last"], ["sum"], keepdims=0),
             helper.make_node("Mul", ["sum", "nothing"], ["zero"]),
@@ -59,6 +72,7 @@ def slow_model() -> bytes:
         [
             square,
             numpy_helper.from_array(np.array(True), "go"),
+            numpy_helper.from_array(np.array([times], np.int64), "factor"),
             numpy_helper.from_array(np.array(0, np.float32), "nothing"),
         ],
     )
