@@ -100,6 +100,7 @@ class ExperimentControl:
             self._check_ready(before)
             return _rewritten(text, begun_anew(before, now, self._standings.last_run((model, name))))
 
+        await self._conductor.keys.agree()  # so that the first requests' ids outlast this process
         return await self._change(model, name, change, "started", who)
 
     def _check_alone(self, definition: Definition) -> None:
