@@ -2,7 +2,12 @@
 
 
 class ServingError(Exception):
-    """An error whose text may be shown to the caller: it names the field, what was expected and what was got."""
+    """An error whose text may be shown to the caller: it names the field, what was expected and what was got.
+
+    `headers` are what the caller is told besides, as names and values.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class InvalidInput(ServingError):

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from adapters.base import Servable, Urgency
-from adapters.errors import DeadlineExceeded
+from adapters.errors import DeadlineExceeded, ServingError
 from adapters.tensors import Tensors
 from gateway.deadline import Deadline, Deadlines
 from gateway.errors import Overloaded
@@ -89,7 +89,7 @@ class DataPlane:
                     outputs = await lease.servable.infer(request.inputs, urgency)
             except TimeoutError as error:
                 _failed(way, began_ns, error)
-                raise _late(lease, timeout_s) from error
+                raise _late(way, timeout_s) from error
             except BaseException as error:
                 _failed(way, began_ns, error)
                 raise
@@ -118,7 +118,7 @@ class DataPlane:
                     result = await lease.servable.let_through(act, urgency)
             except TimeoutError as error:
                 _failed(way, began_ns, error)
-                raise _late(lease, timeout_s) from error
+                raise _late(way, timeout_s) from error
             except BaseException as error:
                 _failed(way, began_ns, error)
                 raise
@@ -163,6 +163,14 @@ def _failed(way: Way, began_ns: int, error: BaseException) -> None:
     way.lease.statistics.failed(monotonic_ns() - began_ns, error)
     if way.assignment is not None:
         way.assignment.failed(error)
+    if isinstance(error, ServingError):
+        _sign(way, error)
+
+
+def _sign(way: Way, error: ServingError) -> None:
+    """Have a failure say whose it is, as an answer does. It may be another request's, too: this is read at once."""
+    served_by = ("torii-served-by", str(way.deployment))
+    error.headers = (served_by,) if way.assignment is None else (served_by, *way.assignment.headers())
 
 
 def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
@@ -170,5 +178,7 @@ def _timeout_s(lease: Lease, asked_ms: float | None) -> float:
     return (limit_ms if asked_ms is None else min(limit_ms, asked_ms)) / 1000
 
 
-def _late(lease: Lease, timeout_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(f"{lease.deployment} took longer than {timeout_s * 1000:g} ms")
+def _late(way: Way, timeout_s: float) -> DeadlineExceeded:
+    late = DeadlineExceeded(f"{way.deployment} took longer than {timeout_s * 1000:g} ms")
+    _sign(way, late)
+    return late

@@ -288,7 +288,8 @@ def _clearly() -> Iterator[None]:
 
 def _say(what: str, definition: Any) -> None:
     weights = ", ".join(f"{name} {tables.number(each['weight'])} %" for name, each in definition["variants"].items())
-    text = f"{what} {definition['model']}/{definition['name']}: {definition['state']}, {weights}"
+    reason = f" ({definition['reason']})" if definition.get("reason") else ""
+    text = f"{what} {definition['model']}/{definition['name']}: {definition['state']}, {weights}{reason}"
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -151,7 +151,7 @@ class Registry:
         if assigners is None or target.version is not None or target.label is not None or target.backend is not None:
             return None
         for assigner in assigners:
-            if assigner.takes(caller, parameters):
+            if not assigner.wants or assigner.takes(caller, parameters):
                 if able is not None and not all(self._is(able, each) for each in assigner.targets):
                     return None
                 return assigner.assign(caller, parameters)

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from adapters.histograms import Distribution
+from gateway.experiments.report import Tally
 from gateway.statistics import BatchStatistics, StatisticsSnapshot
 from gateway.types import Deployment
 
@@ -30,6 +31,7 @@ class Moment:
     frontends: Mapping[str, int] = field(default_factory=dict)
     frontend_deaths: int = 0
     ready: bool = False
+    variants: Mapping[tuple[str, str, str], Tally] = field(default_factory=dict)
 
 
 class Telemetry(Collector):
@@ -51,6 +53,7 @@ class Telemetry(Collector):
         yield self._rows()
         yield from self._load()
         yield self._cache()
+        yield from self._experiments()
 
     def _gateway(self) -> Iterator[Metric]:
         moment = self._moment
@@ -120,6 +123,21 @@ class Telemetry(Collector):
             waiting.add_metric(labels, each.load.waiting)
             kept.add_metric(labels, each.load.kept_bytes)
         yield from (answered, running, waiting, kept)
+
+    def _experiments(self) -> Iterator[Metric]:
+        labels = ("model", "experiment", "variant")
+        requests = CounterMetricFamily(
+            "torii_experiment_requests", "Requests of running experiments, answered or failed", labels=labels
+        )
+        errors = CounterMetricFamily(
+            "torii_experiment_errors", "Those that failed, and not for their callers' fault", labels=labels
+        )
+        weights = GaugeMetricFamily("torii_experiment_weight", "Percent of the traffic, in force now", labels=labels)
+        for variant, each in sorted(self._moment.variants.items()):
+            requests.add_metric(variant, each.requests)
+            errors.add_metric(variant, each.errors)
+            weights.add_metric(variant, each.weight)
+        yield from (requests, errors, weights)
 
     def _cache(self) -> Metric:
         family = CounterMetricFamily(

@@ -218,6 +218,10 @@ class Assigned(Protocol):
         """What its caller is told: torii-experiment, torii-variant, and torii-request-id where outcomes are awaited."""
         ...
 
+    def lines(self) -> bytes:
+        """The same as lines of an HTTP head."""
+        ...
+
 
 class InferResponse(msgspec.Struct, frozen=True):
     """The answer, and who gave it."""

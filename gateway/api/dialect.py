@@ -69,7 +69,7 @@ class Dialect(Protocol):
 def refusal(dialect: Dialect, error: ServingError) -> Answer:
     """The answer that an error is in a dialect; a bare ServingError is what nobody foresaw."""
     status = dialect.status.get(type(error), 500)
-    headers = [JSON]
+    headers = [JSON, *((name.encode(), value.encode()) for name, value in error.headers)]
     if isinstance(error, Overloaded):
         headers.append((b"retry-after", b"%d" % error.retry_after))
     return Answer((dialect.error_body(status, error),), status, tuple(headers))

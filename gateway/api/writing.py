@@ -27,7 +27,7 @@ def encode_answer(
     head = b"".join(
         (
             _head(answer.status, answer.headers, answer.served_by),
-            b"" if answer.assigned is None else _assigned(answer.assigned.headers()),
+            b"" if answer.assigned is None else answer.assigned.lines(),
             *[b"%b: %b\r\n" % header for header in default_headers],
             b"connection: close\r\ncontent-length: %d\r\n\r\n" % length
             if close
@@ -48,14 +48,3 @@ def _head(status: int, headers: tuple[Header, ...], served_by: object) -> bytes:
     if served_by is not None:
         lines.append(b"torii-served-by: " + str(served_by).encode())
     return b"\r\n".join(lines) + b"\r\n"
-
-
-@lru_cache(maxsize=1024)
-def _line(name: str, value: str) -> bytes:
-    return f"{name}: {value}\r\n".encode()
-
-
-def _assigned(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Of these, the first two are the same for every request of a variant."""
-    lines = b"".join([_line(*header) for header in headers[:2]])
-    return lines + b"".join([f"{name}: {value}\r\n".encode() for name, value in headers[2:]])

@@ -18,13 +18,13 @@ from gateway.conduct.outcomes import Outcomes
 from gateway.conduct.promotion import Promotion
 from gateway.conduct.runs import begun_anew, ended, identity
 from gateway.conduct.standings import with_kept
-from gateway.conduct.views import view
+from gateway.conduct.views import tally, view
 from gateway.conduct.weights import follows, in_force, reweighted, with_current
 from gateway.controlplane import ControlPlane
 from gateway.errors import Conflict, NotAllowed
 from gateway.experiments.definition import Definition, Standing
 from gateway.experiments.files import change_experiment, kept, new_experiment, read_experiment, write_experiment
-from gateway.experiments.report import Event, Look, Outcome, Receipt, View
+from gateway.experiments.report import Event, Look, Outcome, Receipt, Tally, View
 from gateway.routing import choose
 
 Change: TypeAlias = Callable[[str, Definition], str]
@@ -209,6 +209,14 @@ class ExperimentControl:
         if self._keeper.problem:
             found.append(f"{self._keeper.problem}; requests go on, and evidence is kept in memory meanwhile")
         return found
+
+    def tallies(self) -> Mapping[tuple[str, str, str], Tally]:
+        """See ExperimentDesk."""
+        return {
+            (*name, each.name): tally(each.name, active)
+            for name, active in self._conductor.roster.active.items()
+            for each in active.definition.variants
+        }
 
     async def looks(self, model: str, name: str) -> list[Look]:
         """See ExperimentDesk."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.experiments.definition import Definition
-from gateway.experiments.report import Event, Look, Outcome, Receipt, View
+from gateway.experiments.report import Event, Look, Outcome, Receipt, Tally, View
 
 
 class ExperimentDesk(Protocol):
@@ -55,6 +55,10 @@ class ExperimentDesk(Protocol):
 
     async def view(self, model: str, name: str) -> View:
         """How it stands now."""
+        ...
+
+    def tallies(self) -> Mapping[tuple[str, str, str], Tally]:
+        """Of every running experiment, by model, experiment and variant."""
         ...
 
     async def looks(self, model: str, name: str) -> list[Look]:

@@ -10,7 +10,7 @@ from gateway.conduct.weights import in_force
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.experiments.definition import Definition
 from gateway.experiments.pins import write_pin
-from gateway.experiments.report import ShadowView, VariantView, View
+from gateway.experiments.report import ShadowView, Tally, VariantView, View
 from gateway.routing import choose
 from gateway.types import ModelTable, Target
 
@@ -28,6 +28,12 @@ def view(definition: Definition, active: Active | None, table: ModelTable | None
         {name: active.evidence.counted(name) for name in _SHOWN} if active else {},
         tuple(problems),
     )
+
+
+def tally(variant: str, active: Active) -> Tally:
+    """What a variant has had."""
+    counted, weights = active.evidence.counted, in_force(active.definition).weights
+    return Tally(counted(f"requests:{variant}"), counted(f"errors:{variant}"), weights.get(variant, 0.0))
 
 
 def _variants(definition: Definition, active: Active | None, table: ModelTable | None) -> list[VariantView]:

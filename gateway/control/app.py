@@ -51,7 +51,7 @@ def build(
         return await asyncio.to_thread(status, control, front.ready, await front.standings())
 
     add_pages(app, control, front, labels, desk, inference_url)
-    add_metrics(app, control, front)
+    add_metrics(app, control, front, desk)
     add_labels(app, labels)
     add_repository(app, models, max_body_bytes)
     management = TorchServeManagement(control, front, models, labels)

@@ -42,19 +42,17 @@ def hash_unit(salt: str, unit: bytes) -> Unit:
     return Unit(first * SLOTS >> 64, second >> 1)
 
 
-class Assignment:
-    """A request's variant, to be told how it went."""
+_REQUEST: Final = REQUEST_HEADER.encode()
 
-    __slots__ = ("_counts", "_number", "_token", "arm", "notes")
 
-    def __init__(self, notes: Notes, arm: ArmNotes, number: int, counts: bool) -> None:
-        self.arm = arm
-        self.notes = notes
-        self._number = number
-        self._counts = counts
-        self._token = ""
-        if counts:
-            arm.assigned(number)
+class Assignment(msgspec.Struct, gc=False):
+    """A request's variant, to be told how it went; `counts` is whether it is evidence."""
+
+    notes: Notes
+    arm: ArmNotes
+    number: int
+    counts: bool = True
+    token: str = ""
 
     @property
     def shadow(self) -> ShadowRule | None:
@@ -63,18 +61,23 @@ class Assignment:
 
     def answered(self, took_ns: int, outputs: Tensors | None) -> None:
         """The request was answered."""
-        if self._counts:
-            self.arm.answered(self._number, took_ns, outputs)
+        if self.counts:
+            self.arm.answered(self.number, took_ns, outputs)
 
     def failed(self, error: BaseException) -> None:
         """The request was not answered; one that was cancelled, or was wrong by itself, does not count."""
-        if self._counts and isinstance(error, Exception) and not isinstance(error, _CALLERS_OWN):
-            self.arm.failed(self._number)
+        if self.counts and isinstance(error, Exception) and not isinstance(error, _CALLERS_OWN):
+            self.arm.failed(self.number)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """See Assigned."""
         token = self._made_token()
         return (*self.arm.headers, (REQUEST_HEADER, token)) if token else self.arm.headers
+
+    def lines(self) -> bytes:
+        """See Assigned."""
+        token = self._made_token()
+        return b"%b%b: %b\r\n" % (self.arm.lines, _REQUEST, token.encode()) if token else self.arm.lines
 
     def parameters(self) -> Mapping[str, str]:
         """The same as V2's answers have it in their parameters: experiment, variant, request_id."""
@@ -84,10 +87,10 @@ class Assignment:
     def _made_token(self) -> str:
         """The request's id, the same whenever it is asked; empty where no outcomes are awaited."""
         split = self.notes.split
-        if not self._token and self._counts and split.token_key:
-            made = make_token(split.token_key, self.notes.run_hash, self.arm.index, split.epoch, self._number)
-            self._token = made.decode()
-        return self._token
+        if not self.token and self.counts and split.token_key:
+            made = make_token(split.token_key, self.notes.run_hash, self.arm.index, split.epoch, self.number)
+            self.token = made.decode()
+        return self.token
 
 
 class Assigner:
@@ -104,16 +107,16 @@ class Assigner:
         self._named = {each.arm.name.encode(): each for each in notes.arms}
         self._testers = {unit.encode(): notes.arms[index] for unit, index in split.testers.items()}
         self._known: dict[bytes, tuple[ArmNotes, int]] = {}
-        self._wants = bool(split.headers or split.parameters)
+        self._overrides = split.overrides
+        self._first = split.units[0][1] if split.units and split.units[0][0] == "header" else ""
+        self.wants = bool(split.headers or split.parameters)
 
     def belongs_to(self, notes: Notes) -> bool:
         """Whether these notes, of their latest split, are what this one assigns by."""
         return self._notes is notes and self._split == notes.split
 
     def takes(self, caller: Caller | None, parameters: Mapping[str, Any]) -> bool:
-        """Whether a request takes part."""
-        if not self._wants:
-            return True
+        """Whether a request takes part; every one does where nothing is wanted (`wants`)."""
         for name, value in self._split.headers.items():
             if caller is None or caller.header(name) != value.encode():
                 return False
@@ -124,22 +127,26 @@ class Assigner:
 
     def assign(self, caller: Caller | None, parameters: Mapping[str, Any]) -> Assignment:
         """The request's variant; raises InvalidInput where it chooses one that there is not."""
-        if self._split.overrides and caller is not None and (chosen := caller.header(VARIANT_HEADER)) is not None:
+        if self._overrides and caller is not None and (chosen := caller.header(VARIANT_HEADER)) is not None:
             if chosen not in self._named:
                 there = ", ".join(each.arm.name for each in self._notes.arms)
                 raise InvalidInput(
                     f"{VARIANT_HEADER}: expected one of {there}, got {chosen.decode(errors='replace')!r:.80}"
                 )
-            return Assignment(self._notes, self._named[chosen], 0, counts=False)
-        unit = self._unit(caller, parameters)
+            return Assignment(self._notes, self._named[chosen], 0, False)
+        unit = caller.header(self._first) if self._first and caller is not None else None
+        if not unit:
+            unit = self._unit(caller, parameters)
         if unit is None:
             by_chance = random.getrandbits(63) | BY_CHANCE
-            arm = self._arms[bisect_right(self._ends, random.getrandbits(64) * SLOTS >> 64)]
-            return Assignment(self._notes, arm, by_chance, counts=True)
-        if unit in self._testers:
-            return Assignment(self._notes, self._testers[unit], 0, counts=False)
+            arm = self._arms[bisect_right(self._ends, int(random.random() * SLOTS))]  # noqa: S311  # a share, no secret
+            arm.assigned(by_chance)
+            return Assignment(self._notes, arm, by_chance)
+        if self._testers and unit in self._testers:
+            return Assignment(self._notes, self._testers[unit], 0, False)
         arm, number = self._known.get(unit) or self._place(unit)
-        return Assignment(self._notes, arm, number, counts=True)
+        arm.assigned(number)
+        return Assignment(self._notes, arm, number)
 
     def _place(self, unit: bytes) -> tuple[ArmNotes, int]:
         hashing = self._hash.copy()

@@ -19,10 +19,10 @@ from gateway.types import Arm, TrafficSplit
 _MOST_NOTES: Final = 1 << 16
 """Of one arm; what comes beyond that between two takings is made into an increment at once."""
 
-_LOOKED_AT: Final = 1 << 17
+_LOOKED_AT: Final = 1 << 16
 """Values of one arm's answers that are looked into between two takings: well below a hundredth of a core."""
 
-_LEAST: Final = _LOOKED_AT // 16
+_LEAST: Final = _LOOKED_AT // 8
 """What a small output costs as well."""
 
 _KEPT_PAST: Final = 256
@@ -96,6 +96,7 @@ class ArmNotes:
         "arm",
         "headers",
         "index",
+        "lines",
         "parameters",
     )
 
@@ -103,6 +104,7 @@ class ArmNotes:
         self.arm = arm
         self.index = index
         self.headers = ((EXPERIMENT_HEADER, experiment), (VARIANT_HEADER, arm.name))
+        self.lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in self.headers)
         self.parameters = {"experiment": experiment, "variant": arm.name}
         self._full: list[ArmIncrement] = []
         self._clear()

@@ -166,6 +166,14 @@ class Look(msgspec.Struct, frozen=True):
     weight: float
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """What a variant of a running experiment has had of this run's requests, and its weight, in percent."""
+
+    requests: int
+    errors: int
+    weight: float
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Something that became of a request or a unit.
 

@@ -107,7 +107,11 @@ def _serialize(message: Any) -> bytes:
 
 async def _refuse(error: Exception, context: Any) -> NoReturn:
     code, text = status(error)
-    trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, Overloaded) else ()
+    trailing: tuple[tuple[str, str], ...] = (
+        (("retry-after", str(error.retry_after)),) if isinstance(error, Overloaded) else ()
+    )
+    if isinstance(error, ServingError):
+        trailing += error.headers
     await context.abort(code, text, trailing)
     raise AssertionError("abort raises")
 

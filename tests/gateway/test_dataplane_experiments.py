@@ -10,6 +10,8 @@ import pytest
 
 from adapters.base import Endpoint
 from adapters.errors import DeadlineExceeded, InferenceFailed, InvalidInput
+from gateway.api.dialect import refusal
+from gateway.api.open_inference import OpenInferenceHttp
 from gateway.dataplane import DataPlane
 from gateway.errors import ModelNotFound, Overloaded, VersionNotReady
 from gateway.registry import Registry
@@ -278,3 +280,30 @@ async def test_a_large_body_is_not_refused_for_a_deployment_that_may_not_get_it(
     model.finish()
     await asked
     await turns()
+
+
+async def test_a_failure_says_whose_it_is_as_an_answer_does() -> None:
+    held = HeldServable()
+    here = await World(QuickServable(), held).open(split(ALL_TO_B, token_key=b"k"), timeout_ms=1)
+    with pytest.raises(DeadlineExceeded) as late:
+        await here.ask()
+    here = await World(QuickServable(), held).open(split(ALL_TO_B, token_key=b"k"))
+    asking = asyncio.create_task(here.ask())
+    await until(lambda: held.running)
+    held.finish(InferenceFailed("it did"))
+    with pytest.raises(InferenceFailed) as failed:
+        await asking
+    for raised in (late, failed):
+        told = dict(raised.value.headers)
+        assert (told["torii-served-by"], told["torii-experiment"], told["torii-variant"]) == (str(TWO), "m/x", "b")
+        assert told["torii-request-id"]
+    with pytest.raises(InvalidInput) as wrong:
+        await here.ask(inputs={})
+    assert wrong.value.headers == ()
+
+
+def test_what_a_failure_says_besides_goes_out_as_headers() -> None:
+    error = InferenceFailed("it did")
+    error.headers = (("torii-variant", "b"),)
+    answer = refusal(OpenInferenceHttp(DataPlane(Registry(World._connect, 1))), error)  # type: ignore[arg-type]
+    assert (b"torii-variant", b"b") in answer.headers

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.errors import InferenceFailed
 from adapters.executions import Execution, Executions
 from gateway.errors import Overloaded
+from gateway.experiments.report import Tally
 from gateway.statistics import Statistics, StatisticsSnapshot
 from gateway.telemetry import Moment, Telemetry
 from gateway.types import Deployment
@@ -109,3 +110,10 @@ def test_the_gateway_tells_of_itself(value: Callable[..., float]) -> None:
 
 def test_a_gateway_that_has_nothing_yet_has_metrics() -> None:
     assert b"torii_ready 0.0" in generate_latest(Telemetry(Moment()))
+
+
+def test_variants_of_running_experiments_are_told_with_their_weights() -> None:
+    told = generate_latest(Telemetry(Moment(variants={("m", "x", "b"): Tally(12, 3, 40.0)}))).decode()
+    labels = '{experiment="x",model="m",variant="b"}'
+    for line in ("requests_total{} 12.0", "errors_total{} 3.0", "weight{} 40.0"):
+        assert f"torii_experiment_{line.replace('{}', labels)}\n" in told

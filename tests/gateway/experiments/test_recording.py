@@ -84,7 +84,7 @@ def test_increments_add_up_to_what_happened(requests: list[tuple[int, str, int, 
         failed: Counter[tuple[int, str, int]] = Counter()
         for unit, what, took_ns, take in requests:
             assigned = assigner.assign(From(torii_unit=f"u{unit}"), {})
-            name, number = assigned.arm.arm.name, assigned._number
+            name, number = assigned.arm.arm.name, assigned.number
             units[name].append(number)
             if what == "answered":
                 assigned.answered(took_ns, None)
