@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.conduct.active import Active
 from gateway.conduct.weights import in_force
 from gateway.errors import ModelNotFound, VersionNotReady
 from gateway.experiments.definition import Definition
+from gateway.experiments.outputs import OutputIncrement
 from gateway.experiments.pins import write_pin
-from gateway.experiments.report import ShadowView, Tally, VariantView, View
+from gateway.experiments.report import OutputView, ShadowView, Tally, VariantView, View
 from gateway.routing import choose
 from gateway.types import ModelTable, Target
 
@@ -57,9 +59,20 @@ def _variants(definition: Definition, active: Active | None, table: ModelTable |
             not_finite=counted(f"not_finite:{each.name}"),
             served_by=_served_by(each.target, table),
             units=None if units is None else units.get(each.name, 0),
+            outputs=_outputs(evidence.extras.outputs.get(each.name, {})) if evidence else {},
         )
         for each in definition.variants
     ]
+
+
+def _outputs(found: Mapping[str, OutputIncrement]) -> dict[str, OutputView]:
+    return {name: _output(each) for name, each in sorted(found.items()) if each.values}
+
+
+def _output(found: OutputIncrement) -> OutputView:
+    mean = found.total / found.values
+    deviation = math.sqrt(max(found.squares / found.values - mean * mean, 0.0))
+    return OutputView(found.values, mean, deviation, found.least, found.most, dict(sorted(found.classes.items())))
 
 
 def _served_by(target: Target, table: ModelTable | None) -> tuple[str, ...]:

@@ -90,6 +90,17 @@ class Analysis(msgspec.Struct, frozen=True):
     words: str
 
 
+class OutputView(msgspec.Struct, frozen=True):
+    """What one output of the examined answers is like; `classes` counts the largest of each row by its index."""
+
+    values: int
+    mean: float
+    deviation: float
+    least: float
+    most: float
+    classes: Mapping[int, int] = {}
+
+
 class VariantView(msgspec.Struct, frozen=True):
     """What one variant gets and does. `weight` is in force now, `share` what it got of this run's traffic (0..1).
 
@@ -109,6 +120,7 @@ class VariantView(msgspec.Struct, frozen=True):
     not_finite: int
     served_by: tuple[str, ...] = ()
     units: int | None = None
+    outputs: Mapping[str, OutputView] = {}
 
 
 class ShadowView(msgspec.Struct, frozen=True):

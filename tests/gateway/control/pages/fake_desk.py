@@ -35,6 +35,7 @@ from gateway.experiments.report import (
     Event,
     Look,
     Outcome,
+    OutputView,
     Receipt,
     SampleRatio,
     ShadowView,
@@ -93,6 +94,9 @@ def view(of: Definition, requests: int = 48_210, **changes: Any) -> View:
             0,
             (f"m/{each.target.version}@{each.target.backend}",),
             int(requests * each.weight / 700),
+            {"probabilities": OutputView(32_000, 0.1, 0.28, 0.0, 0.9998, dict.fromkeys(range(14), 320))}
+            if requests
+            else {},
         )
         for index, each in enumerate(of.variants)
     ]

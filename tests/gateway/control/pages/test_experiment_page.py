@@ -134,3 +134,9 @@ async def test_an_experiment_that_cannot_be_viewed_does_not_take_the_lists_along
     for path in ("/", "/experiments", "/models/m"):
         assert "its evidence is being read" in (await site.get(path)).text
     assert (await site.get(RUNNING)).status_code == 502
+
+
+async def test_what_answers_are_like_is_shown_by_variant_and_output(site: Served) -> None:
+    seen = text((await site.get(RUNNING)).text)
+    assert "onnx, probabilities 32,000 0.100 0.280 0 1.000 0: 320, 1: 320" in seen
+    assert "11: 320 …" in seen
