@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import IO, Any
 
 _LINE_BYTES = 2**22
 
@@ -24,6 +26,25 @@ class _ToItsEnd(asyncio.StreamReaderProtocol):
         """Called by the event loop."""
         super().eof_received()
         return False
+
+
+class _Lent:
+    """A pipe's descriptor, for a loop that closes it by its number.
+
+    uvloop does that, and closes the file as well (0.23): by then the number may be of something that another
+    thread has opened, and that would be closed.
+    """
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._descriptor = os.dup(pipe.fileno())
+        pipe.close()
+
+    def fileno(self) -> int:
+        """Asked by the event loop."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Called by the event loop, which has closed the descriptor, or is about to."""
 
 
 class Spawned:
@@ -65,9 +86,14 @@ class Spawned:
     async def _connect(self) -> None:
         assert self._popen.stdin is not None
         for reader, pipe in ((self.stdout, self._popen.stdout), (self.stderr, self._popen.stderr)):
-            await self._loop.connect_read_pipe(partial(_ToItsEnd, reader), pipe)
-        self.stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, self._popen.stdin)
+            assert pipe is not None
+            await self._loop.connect_read_pipe(partial(_ToItsEnd, reader), self._owned(pipe))
+        self.stdin, _ = await self._loop.connect_write_pipe(asyncio.BaseProtocol, self._owned(self._popen.stdin))
         Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
+
+    def _owned(self, pipe: IO[bytes]) -> Any:
+        """A pipe as the loop may take it over."""
+        return _Lent(pipe) if type(self._loop).__module__.partition(".")[0] == "uvloop" else pipe
 
     def _watch(self) -> None:
         code = self._popen.wait()

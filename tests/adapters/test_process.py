@@ -19,6 +19,7 @@ import pytest
 
 from adapters import tether
 from adapters.process import Child, free_port
+from adapters.spawned import Spawned
 from tests.waiting import children, gone, until
 
 Start: TypeAlias = Callable[..., Awaitable[Child]]
@@ -204,3 +205,12 @@ async def test_a_start_that_is_cancelled_leaves_no_process(start: Start) -> None
 def test_a_free_port_can_be_listened_on() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
+
+
+async def test_a_loop_that_closes_by_number_shares_no_descriptor_with_a_file_that_closes_it_again() -> None:
+    process = await Spawned.start([sys.executable, "-c", "input()"], os.environ, None, ())
+    by_number = "uvloop" in type(asyncio.get_running_loop()).__module__
+    pipes = (process._popen.stdin, process._popen.stdout, process._popen.stderr)
+    assert [pipe.closed for pipe in pipes if pipe] == [by_number] * 3
+    process.stdin.close()
+    await process.wait()
