@@ -21,8 +21,8 @@ _UNKNOWN = Estimate(None, None, None)
 
 
 def analyse(active: Active) -> Analysis:
-    """What the statistics say now. Takes some milliseconds, and the first time the import of scipy."""
-    from gateway.experiments.statistics import analyse as look  # noqa: PLC0415  # scipy takes its time to import
+    """What the statistics say now. Takes some milliseconds, and is for a thread."""
+    from gateway.experiments.statistics import analyse as look  # noqa: PLC0415  # of no use without an experiment
 
     return look(active.definition, active.evidence.observations())
 
