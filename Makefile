@@ -21,7 +21,7 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients check format load bench bench-peers profile proof-assignment proof-batching proof-experiments proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
+.PHONY: help run test clients browser-client check format load bench bench-peers profile proof-assignment proof-batching proof-edge proof-edge-speed proof-experiments proof-export proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,8 @@ test: $(VENV)/.installed-dev clients ## Make the environment and run the tests (
 	$(BIN)/python -m pytest $(ARGS)
 
 clients: $(CLIENT_STAMPS) ## Install the clients that the tests use (tritonclient, kserve, mlserver, schemathesis, newman)
+
+browser-client: edge/browser/dist/.complete ## Build the browser's edge client and its demo page into edge/browser/dist (node, npm)
 
 check: $(VENV)/.installed-dev ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -61,8 +63,17 @@ proof-assignment: $(VENV)/.installed-dev ## What an experiment adds to a request
 proof-batching: $(VENV)/.installed-dev ## A million requests among reloads and kills: to each its own answer (ARGS="--help")
 	$(BIN)/python -m tests.proofs.batching $(ARGS)
 
+proof-edge: $(VENV)/.installed-dev ## Rollouts to 10,000 simulated devices: stages, halts, the way back (ARGS="--help")
+	$(BIN)/python -m tests.proofs.edge_rollout $(ARGS)
+
+proof-edge-speed: $(VENV)/.installed-dev ## What delivering to devices costs, beside nginx on the same core
+	$(BIN)/python -m tests.proofs.edge_speed
+
 proof-experiments: $(VENV)/.installed-dev ## Assignment of 100,000 units, failing variants, kills, and what a shadow costs (ARGS="--help")
 	$(BIN)/python -m tests.proofs.experiments $(ARGS)
+
+proof-export: $(VENV)/.installed-dev ## Every path of an export, each with its certificate (makes 10 GB of environments once; ARGS="--only TEXT")
+	@$(BIN)/python -m tests.proofs.exports $(ARGS)
 
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed
@@ -100,7 +111,7 @@ pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays 
 	@mv constraints.new constraints.txt && rm constraints.kept
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) $(CLIENTS) $(PEERS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) edge/browser/build edge/browser/dist edge/browser/node_modules build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -139,3 +150,11 @@ $(PEERS)/%/.installed: loadtests/bench/requirements/%.txt constraints.txt | $(VE
 	@{ $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D) \
 	  && $(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $< $$(grep '^onnxruntime==' constraints.txt) \
 	  && touch $@; } || echo "$* could not be installed: the benchmark will leave it out"
+
+# The browser client: exact versions in package.json, and no lock file, which would name a registry.
+edge/browser/node_modules/.installed: edge/browser/package.json
+	@echo "Installing what the browser client is built from"
+	@cd edge/browser && npm install --silent --no-audit --no-fund --no-package-lock && touch node_modules/.installed
+
+edge/browser/dist/.complete: edge/browser/node_modules/.installed edge/browser/build.mjs $(shell find edge/browser/src edge/browser/demo -type f)
+	@cd edge/browser && node build.mjs

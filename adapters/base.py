@@ -15,7 +15,12 @@ RUNTIMES_OWN = ("onnxruntime", "tflite")
 """Backends whose models run in Torii's own worker processes."""
 
 BACKENDS = (*RUNTIMES_OWN, "tfserving", "torchserve")
-"""Every backend, in the order in which an unpinned request prefers them."""
+"""Every plain backend, in the order in which an unpinned request prefers them."""
+
+
+def plain_backend(backend: str) -> str:
+    """What executes a backend's artifacts: itself, or of a variant (`tflite-int8`) the backend before the dash."""
+    return backend.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ ROUTINE = Urgency()
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One version's weights in the format of one backend: what an adapter loads.
+    """One version's weights in the format of one backend, or of a variant of it: what an adapter loads.
 
     `options` are the backend's own, from model.toml; `declared` is the signature written there, for formats that
     do not carry one; `golden` is a file of real inputs and outputs (arrays `inputs/<name>`, `outputs/<name>`). Nobody

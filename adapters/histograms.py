@@ -66,6 +66,12 @@ def merged(distributions: Iterable[Distribution]) -> Distribution:
     return Distribution(sum(each.total for each in found), tuple(counts))
 
 
+def step_of(value: int) -> int:
+    """In which of its steps a Histogram counts a value."""
+    above = value.bit_length() - 4
+    return (above << 3) + (value >> above) if above > 0 else value
+
+
 def _lowest(step: int) -> int:
     """The smallest value that is counted in a step."""
     power, rest = divmod(step, _STEPS)

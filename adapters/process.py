@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from adapters import tether
@@ -40,13 +40,16 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
+        inherited: Collection[str] | None = None,
     ) -> Child:
         """Start `argv`; `name` is what log lines call it. stdin and stdout are pipes for the caller's use.
 
-        It inherits the descriptors `pass_fds`, under their numbers.
+        It inherits the descriptors `pass_fds`, under their numbers, and of the variables of this process's environment
+        those that `inherited` names, or all of them; `env` comes on top.
         """
         tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]
-        return cls(await Spawned.start(tied, {**os.environ, **(env or {})}, cwd, pass_fds), name)
+        known = {name: value for name, value in os.environ.items() if inherited is None or name in inherited}
+        return cls(await Spawned.start(tied, {**known, **(env or {})}, cwd, pass_fds), name)
 
     @property
     def pid(self) -> int:
@@ -78,9 +81,14 @@ class Child:
         how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         return f"{how}; last lines of stderr: {self.tail()}" if self._tail else how
 
-    def tail(self) -> str:
+    @property
+    def exit_code(self) -> int | None:
+        """The code that it ended with, negative for the signal that ended it; None while it runs."""
+        return self._process.returncode
+
+    def tail(self, lines: int = 4) -> str:
         """The last lines that it wrote to stderr, joined by ' | '."""
-        return " | ".join(list(self._tail)[-4:])
+        return " | ".join(list(self._tail)[-lines:])
 
     async def stop(self, grace_s: float) -> None:
         """End it and everything in its session: SIGTERM, and SIGKILL for what is left after `grace_s`."""

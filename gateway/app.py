@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,10 @@ from gateway.config import Settings
 from gateway.control import app as control_app
 from gateway.control.same_origin import SameOrigin, is_loopback
 from gateway.controlplane import ControlPlane
+from gateway.edge.desk import EdgeDesk
+from gateway.edge.server.keeping import EdgeChild
+from gateway.exports.jobs import Exports
+from gateway.exports.origin import Origin, origin
 from gateway.frontends.group import FrontendGroup
 from gateway.frontends.sole import SoleFrontend
 from gateway.frontends.spawn import SharedPorts, Spawner
@@ -51,6 +56,7 @@ class Gateway:
         self._folder = _private_folder()
         adapters = build_adapters(settings, self._folder, self._on_death)
         self._conducting = Conducting(settings)
+        self._edge = _edge(settings, self._conducting.store)
         self.control = ControlPlane(
             settings.repository.absolute(),
             Planner(tuple(adapters), settings.settle_s),
@@ -69,6 +75,7 @@ class Gateway:
             max_upload_bytes=settings.max_body_bytes,
             load_timeout_s=settings.load_timeout_s,
         )
+        self._exports = Exports(self._origin, self.control.wake)
         access: ModelAccess = FullAccess(self.models, self.frontends.statistics)
         self._conducting.join(self.control, self.frontends, self.labels)
         self.frontends.open(
@@ -86,12 +93,20 @@ class Gateway:
         return url(self._control_socket)
 
     @property
+    def edge_url(self) -> str | None:
+        """Where devices ask; None where nothing is delivered to them."""
+        return self._edge.url if self._edge else None
+
+    @property
     def grpc_address(self) -> str:
         """Where the inference API answers gRPC."""
         return self.frontends.grpc_address
 
     def _on_death(self, endpoint: Endpoint, reason: str) -> None:
         self.control.on_death(endpoint, reason)  # which is made after its adapters
+
+    def _origin(self, model: str, version: int) -> Origin:
+        return origin(self.control.stored(model), version)
 
     def stop(self) -> None:
         """Ask `run` to end: requests that were accepted are still answered."""
@@ -106,6 +121,7 @@ class Gateway:
         server = HttpServer(self._control_app(), self._settings.drain_timeout_s)
         serving = [await server.start(), *await self.frontends.start()]
         await server.accept({1: self._control_socket})
+        edge = [asyncio.create_task(self._edge.keep(), name="edge server")] if self._edge else []
         watching = asyncio.create_task(self.control.run(), name="control plane")
         conducting = asyncio.create_task(self._conducting.conductor.run(), name="conductor")
         stopping = asyncio.create_task(self._stop.wait())
@@ -114,6 +130,10 @@ class Gateway:
             _log.info("stopping: no new requests are taken, %s", "running ones are answered")
         finally:
             await self.frontends.drain()
+            for task in edge:
+                task.cancel()
+            await asyncio.gather(*edge, return_exceptions=True)
+            await self._exports.close()
             conducting.cancel()
             watching.cancel()
             await self._conducting.close()
@@ -128,6 +148,12 @@ class Gateway:
             if not task.cancelled() and (error := task.exception()):
                 raise error
 
+    def _edge_desk(self) -> EdgeDesk | None:
+        edge = self._settings.edge
+        if edge is None or self._edge is None:
+            return None
+        return EdgeDesk(edge, self._edge.url, self._conducting.keeper, self._conducting.journal)
+
     def _control_app(self) -> SameOrigin:
         app = control_app.build(
             self.control,
@@ -137,8 +163,16 @@ class Gateway:
             self._settings.max_body_bytes,
             lambda: self.inference_url,
             self._conducting.desk,
+            control_app.ForDevices(self._exports, self._edge_desk()),
         )
         return SameOrigin(app, loopback=is_loopback(self._settings.control_host))
+
+
+def _edge(settings: Settings, store: str) -> EdgeChild | None:
+    if settings.edge is None:
+        return None
+    name = settings.store_name or f"{socket.gethostname()}:{settings.control_port}"
+    return EdgeChild(settings, store, f"{name}:edge")
 
 
 def _frontends(settings: Settings) -> Frontends:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,10 +13,19 @@ GOLDEN = "golden.npz"
 _SAVED_MODEL = "saved_model.pb"
 _SAVED_MODEL_FOLDERS = ("saved_model", "model.savedmodel")
 _SAVED_MODEL_PARTS = ("variables", "assets", "assets.extra", "fingerprint.pb", "keras_metadata.pb")
-_SUFFIXES = {".onnx": "onnxruntime", ".tflite": "tflite", ".pt": "torchserve", ".mar": "torchserve"}
+_SUFFIXES = {
+    ".onnx": "onnxruntime",
+    ".ort": "onnxruntime-ort",
+    ".tflite": "tflite",
+    ".pt": "torchserve",
+    ".mar": "torchserve",
+}
+_VARIANT = re.compile(r"model\.([a-z][a-z0-9]{0,15})(\.onnx|\.ort|\.tflite)")
+_OF_EXPORTS = (".keras", ".pt2", ".pte")
+_FOLDERS_OF_EXPORTS = ("certificates", "tfjs")
 _MAX_FILES = 10_000
 _CHUNK_BYTES = 1 << 20
-EXPECTED = "*.onnx, *.tflite, saved_model.pb, saved_model/, model.savedmodel/, *.pt or *.mar"
+EXPECTED = "*.onnx, *.ort, *.tflite, saved_model.pb, saved_model/, model.savedmodel/, *.pt or *.mar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +76,61 @@ def find_artifacts(folder: Path) -> VersionFiles:
     saved_model = _saved_model(folder, rest)
     if saved_model:
         artifacts[saved_model.backend] = saved_model
-    for backend in dict.fromkeys(_SUFFIXES.values()):
-        named = [name for name in rest if _SUFFIXES.get(PurePosixPath(name).suffix) == backend and "/" not in name]
-        if named:
-            artifacts[backend] = _single(folder, backend, named, rest)
+    artifacts.update(_by_suffix(folder, rest))
     for stamp in (artifact for each in artifacts.values() for artifact in each.files):
         rest.pop(stamp.name, None)
-    if "onnxruntime" in artifacts:
-        artifacts["onnxruntime"] = _with_external_data(artifacts["onnxruntime"], rest.values())
+    unclaimed = [stamp for name, stamp in rest.items() if not _backend(name) and not _is_of_exports(name)]
+    for backend, artifact in artifacts.items():
+        if artifact.path.suffix == ".onnx":
+            artifacts[backend] = _with_external_data(artifact, unclaimed)
     if not artifacts:
         seen = ", ".join(sorted(rest)[:5]) or "nothing"
-        problems.append(f"no artifact: expected {EXPECTED}; found {seen}")
-    links = [stamp.name for stamp in stamps if stamp.is_link]
-    if links:
-        # A link anywhere in the folder could make a backend read any file of this machine and call it a weight: an
-        # ONNX model may name any file beside it.
-        problem = f"{links[0]} is a symbolic link; put the file itself there"
-        artifacts = {backend: _failed(artifact, problem) for backend, artifact in artifacts.items()}
-    elif odd := [stamp.name for stamp in stamps if not stamp.is_file]:
-        problem = f"{odd[0]} is no file; take it away"  # whoever reads a pipe may wait for ever
+        hint = "; torii export makes an artifact of what is there" if any(map(_is_source, rest)) else ""
+        problems.append(f"no artifact: expected {EXPECTED}; found {seen}{hint}")
+    if problem := _refused(stamps):
         artifacts = {backend: _failed(artifact, problem) for backend, artifact in artifacts.items()}
     problems.extend(f"{each.backend}: {each.problem}" for each in artifacts.values() if each.problem)
     changed_ns = max((stamp.ctime_ns for stamp in stamps), default=0)
     return VersionFiles(folder, artifacts, golden, changed_ns, tuple(problems))
+
+
+def _refused(stamps: Sequence[FileStamp]) -> str | None:
+    """Why nothing in the folder can be used, if so."""
+    for stamp in stamps:
+        if stamp.is_link:
+            # A link anywhere in the folder could make a backend read any file of this machine and call it a weight:
+            # an ONNX model may name any file beside it.
+            return f"{stamp.name} is a symbolic link; put the file itself there"
+    for stamp in stamps:
+        if not stamp.is_file:
+            return f"{stamp.name} is no file; take it away"  # whoever reads a pipe may wait for ever
+    return None
+
+
+def _by_suffix(folder: Path, files: Mapping[str, FileStamp]) -> dict[str, ArtifactFiles]:
+    candidates: dict[str, list[str]] = {}
+    for name in files:
+        if backend := _backend(name):
+            candidates.setdefault(backend, []).append(name)
+    return {backend: _single(folder, backend, named, files) for backend, named in candidates.items()}
+
+
+def _backend(name: str) -> str | None:
+    """The backend of a file: by its suffix; of `model.<variant>.<suffix>`, that variant of it."""
+    suffix = PurePosixPath(name).suffix
+    if "/" in name or suffix not in _SUFFIXES:
+        return None
+    variant = _VARIANT.fullmatch(name)
+    return f"{_SUFFIXES[suffix]}-{variant[1]}" if variant else _SUFFIXES[suffix]
+
+
+def _is_source(name: str) -> bool:
+    return "/" not in name and name.endswith(_OF_EXPORTS)
+
+
+def _is_of_exports(name: str) -> bool:
+    """Whether a file is what exports are made of, or say about themselves, and nothing that is served."""
+    return _is_source(name) or name.startswith(tuple(f"{each}/" for each in _FOLDERS_OF_EXPORTS))
 
 
 def _walk(folder: Path, problems: list[str]) -> Iterable[FileStamp]:
@@ -148,8 +190,7 @@ def _single(folder: Path, backend: str, named: list[str], files: Mapping[str, Fi
 
 def _with_external_data(artifact: ArtifactFiles, unclaimed: Iterable[FileStamp]) -> ArtifactFiles:
     # An ONNX model may keep its weights in any other file of its folder; which ones, only a parser could tell.
-    stamps = (*artifact.files, *(stamp for stamp in unclaimed if PurePosixPath(stamp.name).suffix not in _SUFFIXES))
-    return _artifact(artifact.backend, artifact.path, stamps, artifact.problem)
+    return _artifact(artifact.backend, artifact.path, (*artifact.files, *unclaimed), artifact.problem)
 
 
 def _artifact(backend: str, path: Path, files: Iterable[FileStamp], problem: str | None = None) -> ArtifactFiles:

@@ -18,7 +18,7 @@ def inspect(repository: Path, settings: Settings) -> tuple[list[tuple[str, str, 
     adapters = build_adapters(settings, repository, lambda *_: None)
     missing = {backend: adapter.missing() for backend, adapter in adapters.items()}
     plans = Planner(tuple(adapters), settle_s=0).plan(snapshot, monotonic_s=0)
-    rows = [_row(plan, missing[deployment.backend], settings) for deployment, plan in sorted(plans.items())]
+    rows = [_row(plan, missing[deployment.executor], settings) for deployment, plan in sorted(plans.items())]
     return rows, snapshot.all_problems()
 
 

@@ -14,7 +14,9 @@ from urllib.parse import quote
 import typer
 
 from gateway.config import ConfigError, read_settings
+from gateway.edge_commands import edge as edge_app
 from gateway.experiment_commands import experiment
+from gateway.export_commands import commands as export_commands
 from gateway.terminal.asking import CONTROL, Control, get, request
 from gateway.terminal.screen import err, fail, out, plain
 
@@ -25,7 +27,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(edge_app, name="edge")
 app.add_typer(experiment, name="experiment")
+app.add_typer(export_commands)
 
 _MODEL = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>[0-9]+))?(?:@(?P<backend>[^/@]+))?")
 
@@ -59,6 +63,9 @@ def serve(
     frontends: Annotated[
         int | None, typer.Option(help="Processes that answer requests; Linux shares out the connections [default: 1]")
     ] = None,
+    edge: Annotated[
+        Path | None, typer.Option(help="Folder that torii edge init made, to serve to devices on port 8003")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info]")] = None,
 ) -> None:
     """Serve a repository until SIGTERM or Ctrl-C; changes in the folder are taken up while serving.
@@ -81,6 +88,7 @@ def serve(
             control_port=control_port,
             allow_code=allow_code,
             frontends=frontends,
+            edge=edge,
             log_level=log_level,
         )
     except ConfigError as error:
@@ -90,8 +98,8 @@ def serve(
     except Exception as error:
         from gateway.ports import PortTaken
 
-        if isinstance(error, PortTaken | NotADirectoryError):
-            fail(str(error))
+        if isinstance(error, PortTaken | NotADirectoryError | ConfigError):
+            fail(plain(str(error)))
         raise
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from adapters.base import BACKENDS, Batching
+from adapters.base import BACKENDS, RUNTIMES_OWN, Batching, plain_backend
 from adapters.tensors import DataType, Signature, TensorSpec
 from gateway.types import Caching, Limits
 
@@ -39,9 +39,11 @@ class _Strict(BaseModel):
 
 
 def _backend_name(value: object) -> object:
-    if value not in BACKENDS:
-        raise ValueError(f"expected one of {', '.join(BACKENDS)}")
-    return value
+    if value in BACKENDS or (isinstance(value, str) and _VARIANT.fullmatch(value)):
+        return value
+    raise ValueError(
+        f"expected one of {', '.join(BACKENDS)}, or a variant of {' or '.join(RUNTIMES_OWN)}, as tflite-int8"
+    )
 
 
 def _version_policy(value: object) -> object:
@@ -52,6 +54,7 @@ def _version_policy(value: object) -> object:
     raise ValueError('expected "all", "latest:N" or a list of version numbers')
 
 
+_VARIANT = re.compile(rf"(?:{'|'.join(RUNTIMES_OWN)})(?:-[a-z][a-z0-9]{{0,15}}){{1,2}}")
 _POLICY = re.compile(r"all|latest:[1-9][0-9]{0,5}")
 Policy = Annotated[str | tuple[int, ...], PlainValidator(_version_policy)]
 BackendName = Annotated[str, BeforeValidator(_backend_name)]
@@ -133,6 +136,23 @@ class Settings(BaseSettings):
     store_name: str | None = Field(
         None, description="this gateway's name among those that share a store; without it, host and control port"
     )
+    edge: Path | None = Field(None, description="a folder that torii edge init made: it is served to devices")
+    edge_host: str = Field("127.0.0.1", description="address of the edge server")
+    edge_port: int = Field(8003, ge=0, le=65535, description="port of the edge server; 0 takes a free one")
+    edge_keys: Path | None = Field(
+        None, description="the folder of keys whose online ones sign timestamp and snapshot while it is served"
+    )
+    edge_token: str | None = Field(
+        None, min_length=16, description="what opens the edge server's status to others than this machine"
+    )
+    edge_allow_origin: str | None = Field(
+        None, description="whose web pages may ask the edge server: an origin as https://app.example, or *"
+    )
+    edge_demo: Path | None = Field(
+        None, description="the browser's demo page, as `make browser-client` builds it: served under /edge/v1/demo/"
+    )
+    edge_poll_s: int = Field(3600, ge=1, le=10**7, description="seconds after which a device is told to ask again")
+    edge_max_connections: int = Field(4096, ge=1, le=10**6, description="connections of the edge server, at most")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     tfserving: TfServingSettings = Field(default_factory=TfServingSettings)
     torchserve: TorchServeSettings = Field(default_factory=TorchServeSettings)
@@ -268,8 +288,8 @@ class BackendConfig(_Strict):
     torchserve: TorchServeConfig = TorchServeConfig()
 
     def options(self, backend: str) -> dict[str, Any]:
-        """The options that are set for a backend."""
-        config = getattr(self, backend, None)
+        """The options that are set for a backend; a variant has those of its plain one."""
+        config = getattr(self, plain_backend(backend), None)
         return config.model_dump(exclude_none=True, mode="json") if isinstance(config, BaseModel) else {}
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from adapters.base import Adapter, Batching, Endpoint
 from adapters.errors import BackendUnavailable
 from gateway.directives import Directive, overlaid
+from gateway.errors import NotAllowed
 from gateway.lifecycle import Frontend, Lifecycle, Record
 from gateway.plans import Plan, Planner, wishes
-from gateway.repository import Snapshot, scan
+from gateway.repository import ModelEntry, Snapshot, scan
 from gateway.types import Deployment, ModelTable, Standing, State
 from gateway.versions import Act, Actual, Wanted, Wish, next_steps
 
@@ -86,6 +87,18 @@ class ControlPlane:
             record.busy or record.retry_at_s is not None or record.state in (State.FOUND, State.LOADING)
             for record in self._lifecycle.records.values()
         )
+
+    def stored(self, model: str) -> ModelEntry:
+        """A model as it is in the repository.
+
+        Raises:
+            ModelNotFound: there is none of that name.
+            NotAllowed: it was uploaded: its files are not in the repository.
+            BackendUnavailable: its folder cannot be read just now.
+        """
+        if self.directive(model).upload is not None:
+            raise NotAllowed(f"model '{model}' was uploaded: its files are not in the repository")
+        return self.repository.entry(model)
 
     def tables(self) -> dict[str, ModelTable]:
         """What routing knows of every model."""

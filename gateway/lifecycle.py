@@ -147,7 +147,7 @@ class Lifecycle:
             record.restarts, record.failures = Restarts(), 0
         record.tried, record.retry_at_s = plan.wanted.fingerprint, None
         try:
-            async with self._loads[record.deployment.backend]:
+            async with self._loads[record.deployment.executor]:
                 await self._replace(record, plan)
             record.failures = 0
         except TimeoutError:
@@ -164,7 +164,7 @@ class Lifecycle:
             self._fail(record, "internal error; the gateway's log says more")
 
     async def _replace(self, record: Record, plan: Plan) -> None:
-        adapter = self._adapters[plan.deployment.backend]
+        adapter = self._adapters[plan.deployment.executor]
         if problem := plan.problem or await asyncio.to_thread(adapter.missing):
             raise LoadFailed(problem)
         digest = await asyncio.to_thread(plan.digest)
@@ -196,7 +196,7 @@ class Lifecycle:
 
     async def _start(self, record: Record, plan: Plan, digest: str, content: Fingerprint) -> Endpoint:
         """Have the adapter load, and publish what it made."""
-        adapter = self._adapters[plan.deployment.backend]
+        adapter = self._adapters[plan.deployment.executor]
         async with asyncio.timeout(self._load_timeout_s):
             try:
                 endpoint = record.pending = await adapter.load(plan.artifact(digest))
@@ -220,7 +220,7 @@ class Lifecycle:
 
     async def _release(self, deployment: Deployment, endpoint: Endpoint, folder: Path) -> None:
         await self._frontend.withdraw(deployment, endpoint)
-        await self._adapters[deployment.backend].unload(endpoint)
+        await self._adapters[deployment.executor].unload(endpoint)
         self._users[folder] -= 1
 
     async def _unload(self, record: Record, remark: str) -> None:
@@ -285,9 +285,9 @@ class Lifecycle:
 
     def _is_bystander(self, record: Record) -> bool:
         """Whether it died with a server that others share, while one of these was being loaded: that one is suspect."""
-        backend = record.deployment.backend
-        others = (other for other in self.records.values() if other.deployment.backend == backend)
-        return backend not in RUNTIMES_OWN and any(other.busy for other in others)
+        executor = record.deployment.executor
+        others = (other for other in self.records.values() if other.deployment.executor == executor)
+        return executor not in RUNTIMES_OWN and any(other.busy for other in others)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that nothing waits for, but `stop` does."""

@@ -13,7 +13,7 @@ from gateway.config import ModelConfig
 from gateway.directives import Directive, Directives
 from gateway.repository import ModelEntry, Problem, Snapshot
 from gateway.types import Deployment, Serving
-from gateway.versions import Fingerprint, Settling, Wanted, Wish, backend_order, kept_versions
+from gateway.versions import Fingerprint, Settling, Wanted, Wish, backend_order, kept_versions, used_backends
 
 _NOTHING_ASKED: Directives = {}
 
@@ -83,7 +83,7 @@ class Planner:
         return dict(sorted(plans.items(), key=lambda item: item[0].version not in self.labels(item[0].model).values()))
 
     def order(self, model: str) -> tuple[str, ...]:
-        """The backends of a model, the preferred first."""
+        """The backends of a model, the preferred first; variants only where model.toml names them."""
         return backend_order(self._configs.get(model, ModelConfig()), self._backends)
 
     def labels(self, model: str) -> Mapping[str, int]:
@@ -94,7 +94,7 @@ class Planner:
         config, problem = self._take_settings(model)
         config = directive.applied(config)
         order = backend_order(config, self._backends)
-        usable = (number for number, each in model.versions.items() if not each.artifacts.keys().isdisjoint(order))
+        usable = (number for number, each in model.versions.items() if used_backends(order, each.artifacts))
         kept = kept_versions(config.versions, filter(directive.serves, usable))
         labelled = set(self.labels(model.name).values())
         plans: dict[Deployment, Plan] = {}
@@ -105,10 +105,9 @@ class Planner:
                 wish = Wish.STAY
             elif number not in kept and number not in labelled:
                 wish = Wish.SPARE
-            for backend in order:
-                if backend in version.artifacts:
-                    deployment = Deployment(model.name, number, backend)
-                    plans[deployment] = _plan(deployment, version, config, problem, wish, number not in kept)
+            for backend in used_backends(order, version.artifacts):
+                deployment = Deployment(model.name, number, backend)
+                plans[deployment] = _plan(deployment, version, config, problem, wish, number not in kept)
         return plans
 
     def _take_settings(self, model: ModelEntry) -> tuple[ModelConfig, str | None]:

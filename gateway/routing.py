@@ -15,8 +15,9 @@ def choose(target: Target, tables: Mapping[str, ModelTable]) -> Deployment:
     """The ready deployment that answers a target.
 
     Version: as asked for; else the label `stable` where it is set; else the newest that has a ready deployment.
-    Backend: as pinned; else the first ready one in the model's order. What is pinned and not ready is an error: an
-    answer from elsewhere would spoil a comparison.
+    Backend: as pinned; else the first ready one in the model's order. A variant that is not in that order (a quantized
+    model beside the plain one) answers where it is pinned, or where its version has nothing else. What is pinned and
+    not ready is an error: an answer from elsewhere would spoil a comparison.
 
     Raises:
         ModelNotFound: the model, version, label or backend does not exist.
@@ -26,16 +27,11 @@ def choose(target: Target, tables: Mapping[str, ModelTable]) -> Deployment:
     if table is None:
         raise ModelNotFound(f"model '{target.model}' is not in the repository; there are: {_list(sorted(tables))}")
     version = _pinned_version(target, table)
-    candidates = [
-        deployment
-        for deployment in table.standings
-        if (version is None or deployment.version == version)
-        and (target.backend is None or deployment.backend == target.backend)
-    ]
+    candidates = [each for each in table.on(target.backend) if version in (None, each.version)]
     ready = [each for each in candidates if table.standings[each].state is State.READY]
     if ready:
         order = {backend: rank for rank, backend in enumerate(table.backends)}
-        return min(ready, key=lambda each: (-each.version, order.get(each.backend, len(order))))
+        return min(ready, key=lambda each: (-each.version, order.get(each.backend, len(order)), each.backend))
     raise _not_ready(candidates, table) if candidates else _not_found(target, version, table)
 
 

@@ -75,9 +75,10 @@ async def _announce(
         logging.getLogger().setLevel(settings.log_level.upper())
     records = gateway.control.records
     ready = sum(record.state is State.READY for record in records)
+    edge = f", devices {gateway.edge_url}" if gateway.edge_url else ""
     console.print(
         f"[bold green]Torii is ready[/bold green]: {ready} of {len(records)} deployments after "
         f"{time.monotonic() - started_s:.1f} s. Inference {gateway.inference_url}/docs, "
-        f"gRPC {gateway.grpc_address}, control {gateway.control_url}. Try: torii status",
+        f"gRPC {gateway.grpc_address}, control {gateway.control_url}{edge}. Try: torii status",
         soft_wrap=True,
     )

@@ -32,6 +32,7 @@ class Moment:
     frontend_deaths: int = 0
     ready: bool = False
     variants: Mapping[tuple[str, str, str], Tally] = field(default_factory=dict)
+    reports: Mapping[tuple[str, str, str, str, str], int] = field(default_factory=dict)
 
 
 class Telemetry(Collector):
@@ -54,6 +55,7 @@ class Telemetry(Collector):
         yield from self._load()
         yield self._cache()
         yield from self._experiments()
+        yield self._edge()
 
     def _gateway(self) -> Iterator[Metric]:
         moment = self._moment
@@ -138,6 +140,16 @@ class Telemetry(Collector):
             errors.add_metric(variant, each.errors)
             weights.add_metric(variant, each.weight)
         yield from (requests, errors, weights)
+
+    def _edge(self) -> Metric:
+        family = CounterMetricFamily(
+            "torii_edge_reports",
+            "What devices reported, by kind; judged: devices that said whether it works, faulted: those where it fails",
+            labels=("model", "channel", "version", "kind", "passed"),
+        )
+        for labels, count in sorted(self._moment.reports.items()):
+            family.add_metric(labels, count)
+        return family
 
     def _cache(self) -> Metric:
         family = CounterMetricFamily(

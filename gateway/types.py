@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from adapters.base import ROUTINE, Batching
+from adapters.base import ROUTINE, Batching, plain_backend
 from adapters.errors import InvalidInput
 from adapters.tensors import Tensors
 
@@ -21,7 +21,7 @@ _VERSION = re.compile(r"[0-9]{1,18}")
 
 
 class Deployment(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A version of a model on a backend: the unit that is loaded, measured and compared."""
+    """A version of a model on a backend, or a variant of one: the unit that is loaded, measured and compared."""
 
     model: str
     version: int
@@ -29,6 +29,11 @@ class Deployment(msgspec.Struct, frozen=True, order=True, gc=False):
 
     def __str__(self) -> str:
         return f"{self.model}/{self.version}@{self.backend}"
+
+    @property
+    def executor(self) -> str:
+        """The plain backend whose adapter loads it."""
+        return plain_backend(self.backend)
 
     @classmethod
     def parse(cls, text: str) -> Deployment:
@@ -131,11 +136,15 @@ class TrafficSplit(msgspec.Struct, frozen=True):
     shadow: ShadowRule | None = None
 
 
+_LEAVING = (State.DRAINING, State.UNLOADED)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelTable:
     """All that routing knows of one model: plain data, replaced as a whole when anything changes.
 
-    `backends` is the order of preference for requests that pin none; `splits` are its running experiments, of which at
+    `backends` is the order of preference for requests that pin none: what it does not name answers these where its
+    version has nothing else; `splits` are its running experiments, of which at
     most one is for any request.
     """
 
@@ -148,6 +157,14 @@ class ModelTable:
     def versions(self) -> list[int]:
         """Version numbers that are there in any state, oldest first."""
         return sorted({deployment.version for deployment in self.standings})
+
+    def on(self, backend: str | None) -> list[Deployment]:
+        """The deployments on a backend; None: those that may answer requests which pin none."""
+        if backend is not None:
+            return [each for each in self.standings if each.backend == backend]
+        staying = (each for each, standing in self.standings.items() if standing.state not in _LEAVING)
+        named = {each.version for each in staying if each.backend in self.backends}
+        return [each for each in self.standings if each.backend in self.backends or each.version not in named]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
+from adapters.base import plain_backend
 from gateway.config import ModelConfig
 from gateway.types import Deployment, State
 
@@ -26,6 +27,13 @@ def kept_versions(policy: str | tuple[int, ...], present: Iterable[int]) -> set[
 def backend_order(config: ModelConfig, backends: tuple[str, ...]) -> tuple[str, ...]:
     """The backends that a model may use, the preferred first."""
     return config.backends if config.backends is not None else backends
+
+
+def used_backends(order: tuple[str, ...], present: Iterable[str]) -> list[str]:
+    """Which of the backends present are loaded: those named, in their order, then variants of those named."""
+    there = sorted(present)
+    named = [each for each in order if each in there]
+    return named + [each for each in there if each not in order and plain_backend(each) in order]
 
 
 class Settling:

@@ -45,7 +45,7 @@ def tensorflow_folders() -> list[str]:
 
 with tensorflow_as_folder():
     from tensorflow.core.framework import tensor_pb2, types_pb2
-    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
     from tensorflow_serving.apis import (
         classification_pb2,
         get_model_metadata_pb2,
@@ -80,6 +80,7 @@ __all__ = [
     "prediction_service_pb2",
     "prediction_service_pb2_grpc",
     "regression_pb2",
+    "saved_model_pb2",
     "tensor_pb2",
     "tensorflow_as_folder",
     "tensorflow_folders",

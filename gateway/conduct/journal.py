@@ -46,6 +46,10 @@ class Journal:
         action = "label set" if after is not None else "label removed"
         self._note(Event(0, datetime.now(UTC), who, action, model, "", old, new))
 
+    def note(self, event: Event) -> None:
+        """Note a change of something else."""
+        self._note(event)
+
     def _note(self, event: Event) -> None:
         self._waiting.append(event)
         changes = [event.before, event.after]

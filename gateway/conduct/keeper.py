@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.collecting import keep
@@ -86,3 +89,12 @@ class Keeper:
     def _close(self) -> None:
         if self._store is not None:
             self._store.close()
+
+
+def default_store(folder: Path) -> str:
+    """The URL of a file for each folder, where what outlasts a program's run belongs (XDG Base Directory 0.8)."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if state.startswith("/") else Path.home() / ".local/state"
+    path = folder.absolute()
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    return f"sqlite:///{home / 'torii' / f'{path.name}-{digest}.db'}"

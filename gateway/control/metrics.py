@@ -12,24 +12,31 @@ from prometheus_client.exposition import choose_encoder
 
 from gateway.conduct.desk import ExperimentDesk
 from gateway.controlplane import ControlPlane
+from gateway.edge.desk import EdgeDesk
 from gateway.front import Front
 from gateway.telemetry import Moment, Telemetry
 from gateway.types import State
 
 
-def add_metrics(app: FastAPI, control: ControlPlane, front: Front, desk: ExperimentDesk | None = None) -> None:
+def add_metrics(
+    app: FastAPI,
+    control: ControlPlane,
+    front: Front,
+    desk: ExperimentDesk | None = None,
+    edge: EdgeDesk | None = None,
+) -> None:
     """Declare the route."""
 
     @app.get("/metrics", tags=["status"], response_class=Response)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Counts and times of every deployment in Prometheus' text format, or in OpenMetrics where asked for."""
         encode, content_type = choose_encoder(accept)
-        telemetry = Telemetry(await _moment(control, front, desk))
+        telemetry = Telemetry(await _moment(control, front, desk, edge))
         # Many deployments have many lines, and the loop has requests to answer meanwhile.
         return Response(await asyncio.to_thread(encode, telemetry), media_type=content_type)
 
 
-async def _moment(control: ControlPlane, front: Front, desk: ExperimentDesk | None) -> Moment:
+async def _moment(control: ControlPlane, front: Front, desk: ExperimentDesk | None, edge: EdgeDesk | None) -> Moment:
     statistics, standings = await front.statistics(), await front.standings()
     serving = sum(each.serving for each in standings)
     states = Counter(record.state for record in control.records)
@@ -41,4 +48,5 @@ async def _moment(control: ControlPlane, front: Front, desk: ExperimentDesk | No
         sum(each.deaths for each in standings),
         front.ready,
         {} if desk is None else desk.tallies(),
+        {} if edge is None else await edge.reported(),
     )

@@ -146,7 +146,7 @@ class TorchServeManagement:
 
     async def _scale(self, published: Publication, minimum: int, maximum: int, wait: bool) -> None:
         deployment = published.deployment
-        adapter = self._control.adapters[deployment.backend]
+        adapter = self._control.adapters[deployment.executor]
         if not isinstance(adapter, Scalable):
             if minimum > 1:
                 raise InvalidInput(

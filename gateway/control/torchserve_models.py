@@ -57,7 +57,7 @@ class TorchServeModels:
         told: Mapping[str, Any] = {"minWorkers": 1, "maxWorkers": 1, "workers": []}
         with contextlib.suppress(ModelNotFound, VersionNotReady):
             published = self._front.published(Target(deployment.model, deployment.version, None, deployment.backend))
-            adapter = self._control.adapters[deployment.backend]
+            adapter = self._control.adapters[deployment.executor]
             if isinstance(adapter, Scalable):
                 told = await adapter.workers(published.endpoint)
             else:

@@ -117,7 +117,7 @@ def default_version(table: ModelTable, backend: str | None = None) -> int | None
     versions = registered_versions(table)
     if (stable := table.labels.get(_STABLE)) is not None and stable in versions:
         return stable
-    there = [each for each in table.standings if each.version in versions and backend in (None, each.backend)]
+    there = [each for each in table.on(backend) if each.version in versions]
     ready = [each.version for each in there if table.standings[each].state is State.READY]
     return max(ready or [each.version for each in there], default=None)
 

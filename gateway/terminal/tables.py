@@ -73,6 +73,15 @@ def plans(rows: Sequence[tuple[str, str, str, str]]) -> Table:
     return table
 
 
+def findings(title: str, rows: Sequence[tuple[str, str, str]]) -> Table:
+    """What `torii doctor` found of one kind: name, state, remark."""
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, show_header=False, padding=(0, 1, 0, 0))
+    for name, state, remark in rows:
+        style = "yellow" if state in ("missing", "not made") else "green"
+        table.add_row(Text(name), Text(state, style), Text(remark, overflow="fold"))
+    return table
+
+
 def outputs(answer: Mapping[str, Any], top: int = 3) -> Table:
     """The outputs of an inference answer; of rows that look like scores, the best ones."""
     table = Table()

@@ -50,6 +50,19 @@ async def test_lines_go_in_and_come_out(start: Start) -> None:
     assert await child.read_line() == b""
 
 
+async def test_a_child_inherits_only_the_variables_that_are_named(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNOWN", "1")
+    monkeypatch.setenv("SECRET", "2")
+    show = "import os; print(sorted({'KNOWN', 'SECRET', 'GIVEN'} & set(os.environ)), flush=True)"
+    child = await start(show, inherited=["KNOWN", "PATH"], env={"GIVEN": "3"})
+    assert await child.read_line() == b"['GIVEN', 'KNOWN']"
+    await child.wait()
+    assert child.exit_code == 0
+    assert await (await start(show)).read_line() == b"['KNOWN', 'SECRET']"
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [

@@ -49,6 +49,23 @@ def digest_of(found: VersionFiles, backend: str) -> str:
             },
         ),
         (["model.onnx", ".model.onnx.swp", ".hidden/other.onnx"], {"onnxruntime": "model.onnx"}),
+        (
+            ["model.tflite", "model.int8.tflite", "model.fp16.tflite", "model.int8.onnx", "model.ort"],
+            {
+                "tflite": "model.tflite",
+                "tflite-int8": "model.int8.tflite",
+                "tflite-fp16": "model.fp16.tflite",
+                "onnxruntime-int8": "model.int8.onnx",
+                "onnxruntime-ort": "model.ort",
+            },
+        ),
+        (
+            ["mobilenet.ort", "mobilenet.int8.tflite"],
+            {"onnxruntime-ort": "mobilenet.ort", "tflite": "mobilenet.int8.tflite"},
+        ),
+        (["model.Int8.tflite"], {"tflite": "model.Int8.tflite"}),
+        (["model.cuda.pt"], {"torchserve": "model.cuda.pt"}),
+        (["model.onnx", "model.keras", "model.pt2", "model.pte", "tfjs/model.json"], {"onnxruntime": "model.onnx"}),
         ([".model.onnx"], {}),
         (["model.onnx.tmp", "model.onnx~", "model.onnx.part"], {}),
         (["README.md", "checkpoint"], {}),
@@ -67,9 +84,14 @@ def test_every_layout_is_recognised(tmp_path: Path, names: list[str], recognised
 def test_a_folder_without_an_artifact_says_what_is_expected_and_what_is_there(tmp_path: Path) -> None:
     (problem,) = find_artifacts(fill(tmp_path, "model.h5", "notes.txt")).problems
     assert problem == (
-        "no artifact: expected *.onnx, *.tflite, saved_model.pb, saved_model/, model.savedmodel/, *.pt or *.mar; "
-        "found model.h5, notes.txt"
+        "no artifact: expected *.onnx, *.ort, *.tflite, saved_model.pb, saved_model/, model.savedmodel/, *.pt or "
+        "*.mar; found model.h5, notes.txt"
     )
+
+
+def test_a_folder_of_nothing_but_what_can_be_exported_says_so(tmp_path: Path) -> None:
+    (problem,) = find_artifacts(fill(tmp_path, "model.keras")).problems
+    assert problem.endswith("; found model.keras; torii export makes an artifact of what is there")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +158,21 @@ def test_each_backend_s_digest_covers_its_own_files_alone(tmp_path: Path) -> Non
     assert changed == set(), "a digest is of what is there now, whatever the stamps were taken of"
     stamps = {each for each in before.artifacts if before.artifacts[each].files != after.artifacts[each].files}
     assert stamps == {"onnxruntime", "tfserving"}
+
+
+def test_what_is_exported_changes_no_digest_of_what_was_there(tmp_path: Path) -> None:
+    fill(tmp_path, "model.onnx", "model.onnx.data", "model.tflite")
+    before = find_artifacts(tmp_path)
+    fill(tmp_path, "model.int8.onnx", "model.int8.tflite", "model.ort", "model.keras", "model.pt2", "model.pte")
+    fill(
+        tmp_path, "tfjs/model.json", "tfjs/shard1.bin", "certificates/tflite-int8.json", "certificates/tflite-int8.html"
+    )
+    after = find_artifacts(tmp_path)
+    assert {each: after.artifacts[each].files for each in before.artifacts} == {
+        each: before.artifacts[each].files for each in before.artifacts
+    }
+    assert [each.name for each in after.artifacts["onnxruntime-int8"].files] == ["model.int8.onnx", "model.onnx.data"]
+    assert [each.name for each in after.artifacts["onnxruntime-ort"].files] == ["model.ort"]
 
 
 def test_a_digest_changes_with_content_and_names_and_not_with_times(tmp_path: Path) -> None:

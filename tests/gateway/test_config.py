@@ -67,11 +67,20 @@ def test_everything_that_can_be_set_is_read() -> None:
         "execution_providers": ["CPUExecutionProvider"],
     }
     assert [config.backend.options(each) for each in ("tflite", "tfserving", "later")] == [{"threads": 1}, {}, {}]
+    assert config.backend.options("tflite-int8") == config.backend.options("tflite")
     assert config.signature is not None
     assert config.signature.signature() == Signature(
         (TensorSpec("x", DataType.FP32, (None, 8, 8)),), (TensorSpec("y", DataType.BYTES, ()),)
     )
     assert list(config.version) == [1]
+
+
+def test_backends_may_be_variants_of_those_that_have_them() -> None:
+    config = read_model_config("backends = ['tflite-int8', 'onnxruntime-ort', 'torchserve']", FILE)
+    assert config.backends == ("tflite-int8", "onnxruntime-ort", "torchserve")
+    for wrong in ("torchserve-int8", "tflite-", "tflite-INT8", "tflite-int8 ", "tflite-int8/../x", "int8"):
+        with pytest.raises(ConfigError, match=r"^digits/model.toml: backends.0: expected one of"):
+            read_model_config(f"backends = ['{wrong}']", FILE)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,11 @@ def test_other_version_policies_are_refused(policy: str) -> None:
         ("[batching]\nmax_rows = 8.0", "batching.max_rows", "Input should be a valid integer, found 8.0"),
         ("[limits]\nmax_queue = -1", "limits.max_queue", "Input should be greater than or equal to 0, found -1"),
         ("backends = 'tflite'", "backends", "Input should be a valid tuple, found 'tflite'"),
-        ("backends = ['onnx']", "backends.0", f"expected one of {', '.join(BACKENDS)}, found 'onnx'"),
+        (
+            "backends = ['onnx']",
+            "backends.0",
+            f"expected one of {', '.join(BACKENDS)}, or a variant of onnxruntime or tflite, as",
+        ),
         (
             "[version.1]\ntest_accuracy = 97",
             "version.1.test_accuracy",

@@ -52,6 +52,35 @@ def test_every_artifact_of_a_backend_that_is_used_is_a_deployment(repository: Re
     assert (repository.planner.order("m"), repository.planner.order("n")) == (("tflite",), BACKENDS)
 
 
+def test_variants_of_a_backend_are_loaded_with_it_after_all_that_model_toml_names(repository: Repository) -> None:
+    for name in ("m/1/model.int8.onnx", "m/1/model.tflite", "m/1/model.int8.tflite", "m/1/model.fp16.tflite"):
+        repository.write(name)
+    plain, variants = ["m/1@onnxruntime", "m/1@tflite"], ["m/1@onnxruntime-int8", "m/1@tflite-fp16", "m/1@tflite-int8"]
+    assert list(repository.plans()) == plain + variants
+    repository.write("m/model.toml", 'backends = ["tflite"]')
+    assert list(repository.plans()) == ["m/1@tflite", "m/1@tflite-fp16", "m/1@tflite-int8"]
+    repository.write("m/model.toml", 'backends = ["tflite-int8", "onnxruntime"]')
+    assert list(repository.plans()) == ["m/1@tflite-int8", "m/1@onnxruntime", "m/1@onnxruntime-int8"]
+    assert repository.planner.order("m") == ("tflite-int8", "onnxruntime")
+
+
+def test_a_version_of_nothing_but_a_variant_is_served(repository: Repository) -> None:
+    repository.write("m/2/model.int8.tflite")
+    repository.write("m/model.toml", 'versions = "latest:1"')
+    assert {name: plan.wanted.wish for name, plan in repository.plans().items()} == {
+        "m/1@onnxruntime": Wish.SPARE,
+        "m/2@tflite-int8": Wish.SERVE,
+    }
+
+
+def test_a_variant_is_loaded_with_the_options_of_its_backend(repository: Repository) -> None:
+    repository.write("m/1/model.int8.tflite")
+    repository.write("m/model.toml", "[backend.tflite]\nthreads = 3")
+    plan = repository.plans()["m/1@tflite-int8"]
+    assert plan.artifact("d").options == {"threads": 3}
+    assert plan.serving("d").digest == "d {'threads': 3}"
+
+
 def test_the_policy_s_versions_are_served_the_others_spare_and_empty_folders_count_for_nothing(
     repository: Repository,
 ) -> None:

@@ -75,6 +75,28 @@ def test_a_backend_that_the_model_does_not_name_comes_last() -> None:
     assert choose(Target("digits"), table(v1_later="READY")).backend == "later"
 
 
+@pytest.mark.parametrize("plain", ["READY", "FAILED", "LOADING"])
+def test_a_quantized_model_answers_in_the_place_of_no_plain_one(plain: str) -> None:
+    tables = table(v1_tflite="READY", v2_tflite=plain, **{"v2_tflite-int8": "READY"})
+    assert str(choose(Target("digits"), tables)) == ("digits/2@tflite" if plain == "READY" else "digits/1@tflite")
+    assert str(choose(parse("digits/2@tflite-int8"), tables)) == "digits/2@tflite-int8"
+    if plain != "READY":
+        with pytest.raises(VersionNotReady, match=f"^digits/2@tflite is {plain}$"):
+            choose(parse("digits/2"), tables)
+
+
+@pytest.mark.parametrize("plain", [{}, {"v2_tflite": "DRAINING"}, {"v2_tflite": "UNLOADED"}])
+def test_a_version_that_is_nothing_but_quantized_answers(plain: dict[str, str]) -> None:
+    tables = table(v1_tflite="READY", **plain, **{"v2_tflite-int8": "READY", "v2_onnxruntime-int8": "READY"})
+    assert str(choose(Target("digits"), tables)) == "digits/2@onnxruntime-int8"
+
+
+def test_a_variant_that_model_toml_names_has_its_place_among_the_others() -> None:
+    (of,) = table(v1_tflite="READY", **{"v1_tflite-int8": "READY"}).values()
+    tables = {"digits": ModelTable("digits", ("tflite-int8", "tflite"), {}, of.standings)}
+    assert str(choose(Target("digits"), tables)) == "digits/1@tflite-int8"
+
+
 @pytest.mark.parametrize(
     ("target", "says"),
     [

@@ -87,8 +87,8 @@ async def _show(
     comparison: Comparison | None = None,
     done: str = "",
 ) -> Response:
-    (status, traffic), experiments, (events, events_problem) = await asyncio.gather(
-        site.status(), site.experiments(model), site.events(model, limit=_EVENTS)
+    (status, traffic), experiments, (events, events_problem), certificates = await asyncio.gather(
+        site.status(), site.experiments(model), site.events(model, limit=_EVENTS), site.certificates.of_model(model)
     )
     rows = next((each for each in site.models(status, traffic) if each.name == model), None)
     if rows is None:
@@ -102,6 +102,7 @@ async def _show(
         signatures=[_told(signature, deployments) for signature, deployments in signatures],
         example=_example(signatures[0][0]) if signatures else "",
         experiments=experiments,
+        certificates=certificates,
         problems=site.problems(status, model),
         events=events,
         events_problem=events_problem,

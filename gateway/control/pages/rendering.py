@@ -36,8 +36,8 @@ _STATIC: Final[Mapping[str, str]] = {
 class Renderer:
     """Writes pages. What they show of models, files and callers is text, and never markup."""
 
-    def __init__(self, conducts: bool) -> None:
-        """`conducts` is whether this gateway conducts experiments."""
+    def __init__(self, conducts: bool, delivers: bool = False) -> None:
+        """`conducts` is whether this gateway conducts experiments, `delivers` whether it delivers to devices."""
         self._templates = Environment(
             loader=PackageLoader("gateway.control.pages"),
             autoescape=True,
@@ -48,7 +48,11 @@ class Renderer:
         )
         self._templates.filters.update(FILTERS)
         self._templates.globals.update(
-            changes=changes, torii_version=version("torii-gateway"), form=NO_FORM, conducts=conducts
+            changes=changes,
+            torii_version=version("torii-gateway"),
+            form=NO_FORM,
+            conducts=conducts,
+            delivers=delivers,
         )
         folder = files("gateway.control.pages") / "static"
         self._static = {name: (folder / name).read_bytes() for name in _STATIC}

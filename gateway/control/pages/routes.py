@@ -14,6 +14,8 @@ from starlette.types import Scope
 
 from adapters.errors import ServingError
 from gateway.conduct.desk import ExperimentDesk
+from gateway.control.certificates import Certificates
+from gateway.control.pages.edge import change_rollout, show_edge
 from gateway.control.pages.experiment import change_experiment, desk_of, show_experiment
 from gateway.control.pages.experiments import create_experiment, show_experiments
 from gateway.control.pages.forms import Form, read_form, status_of
@@ -23,6 +25,7 @@ from gateway.control.pages.rendering import Renderer
 from gateway.control.pages.site import Site
 from gateway.control.pages.traffic import TrafficWatch
 from gateway.controlplane import ControlPlane
+from gateway.edge.desk import EdgeDesk
 from gateway.front import Front
 from gateway.labels import Labels
 
@@ -36,17 +39,21 @@ def add_pages(
     labels: Labels,
     desk: ExperimentDesk | None,
     inference_url: Callable[[], str],
+    certificates: Certificates,
+    edge: EdgeDesk | None = None,
 ) -> None:
     """Add the pages; before TorchServe's routes, which claim everything below /models.
 
-    `desk` is None where this gateway conducts no experiments; `inference_url` is asked where requests are sent to two
-    deployments.
+    `desk` is None where this gateway conducts no experiments, `edge` where it delivers nothing to devices;
+    `inference_url` is asked where requests are sent to two deployments.
     """
-    pages = Pages(Site(control, front, labels, desk, inference_url, Renderer(desk is not None), TrafficWatch(front)))
+    renderer, traffic = Renderer(desk is not None, edge is not None), TrafficWatch(front)
+    pages = Pages(Site(control, front, labels, desk, inference_url, renderer, traffic, certificates, edge))
     app.router.routes += [
         ForPeople("/", pages.overview, methods=["GET"]),
         ForPeople("/pages/{name}", pages.static, methods=["GET"]),
         ForPeople("/experiments", pages.experiments, methods=["GET", "POST"]),
+        ForPeople("/edge", pages.edge, methods=["GET", "POST"]),
         ForBrowsers("/models/{model}", pages.model, methods=["GET", "POST"]),
         ForPeople("/models/{model}/experiments/{name}", pages.experiment, methods=["GET", "POST"]),
     ]
@@ -114,6 +121,20 @@ class Pages:
                 desk_of(site)
                 return await show_experiments(site, form=form.refused(error), http_status=status_of(error))
             return _seen(_address(model, name), "created")
+
+        return await self._acted(request, act)
+
+    async def edge(self, request: Request) -> Response:
+        """Deliveries to devices; the forms halt rollouts and take them back."""
+        site = self._site
+        if request.method != "POST":
+            return await self._shown(show_edge(site, done=_done(request)))
+
+        async def act(form: Form) -> Response:
+            try:
+                return _seen("/edge", await change_rollout(site, form))
+            except ServingError as error:
+                return await show_edge(site, form.refused(error), status_of(error))
 
         return await self._acted(request, act)
 

@@ -9,10 +9,12 @@ from typing import Final
 
 from adapters.errors import ServingError
 from gateway.conduct.desk import ExperimentDesk
+from gateway.control.certificates import Certificates
 from gateway.control.pages.rendering import Renderer
 from gateway.control.pages.traffic import Pace, Traffic, TrafficWatch
 from gateway.control.status import DeploymentStatus, Status, status
 from gateway.controlplane import ControlPlane
+from gateway.edge.desk import EdgeDesk
 from gateway.errors import ModelNotFound
 from gateway.experiments.definition import Definition, Standing
 from gateway.experiments.report import Event, View
@@ -63,7 +65,10 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Who is asked for what the pages show; `desk` is None where this gateway conducts no experiments."""
+    """Who is asked for what the pages show.
+
+    `desk` is None where this gateway conducts no experiments, `edge` where it delivers nothing to devices.
+    """
 
     control: ControlPlane
     front: Front
@@ -72,6 +77,8 @@ class Site:
     inference_url: Callable[[], str]
     renderer: Renderer
     traffic: TrafficWatch
+    certificates: Certificates
+    edge: EdgeDesk | None = None
 
     async def status(self) -> tuple[Status, Traffic]:
         """The state of everything, and what the deployments do."""

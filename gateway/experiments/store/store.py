@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -12,8 +12,9 @@ import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, select
 from sqlalchemy.exc import DBAPIError
 
+from gateway.experiments.deliveries import Claim, Deliveries
 from gateway.experiments.report import Event, Look
-from gateway.experiments.store import retention, schema, writers
+from gateway.experiments.store import deliveries, retention, schema, writers
 from gateway.experiments.store.bulk import insert_new
 from gateway.experiments.store.database import database_at
 from gateway.experiments.store.errors import StoreUnavailable
@@ -101,6 +102,22 @@ class Store:
         """
         with self._connection() as connection:
             return retention.forget(connection, outcomes_before.timestamp(), runs_before.timestamp(), limit)
+
+    def count_reports(self, claims: Sequence[Claim], at: float) -> Deliveries:
+        """Count each claim once (`at`: now, in seconds since 1970); gives all that was counted so far."""
+        with self._connection() as connection:
+            deliveries.count(connection, claims, at)
+            return deliveries.read(connection)
+
+    def deliveries(self) -> Deliveries:
+        """All that devices reported."""
+        with self._reading() as connection:
+            return deliveries.read(connection)
+
+    def forget_reports(self, before: datetime, limit: int = _FORGOTTEN_AT_ONCE) -> int:
+        """Forget which reports came before that, `limit` at most, and say how many; what they added stays."""
+        with self._connection() as connection:
+            return deliveries.forget(connection, before.timestamp(), limit)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

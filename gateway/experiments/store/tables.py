@@ -123,3 +123,35 @@ EVENT: Final = sa.Table(
 SECRET: Final = _table("secret", _key("name", sa.Text()), _value("value", sa.LargeBinary()))
 
 WRITER: Final = _table("writer", _key("name", sa.Text()), _value("session", sa.Text()))
+
+EDGE_COUNT: Final = _table(
+    "edge_count",
+    _key("model", sa.Text()),
+    _key("channel", sa.Text()),
+    _key("version", sa.BigInteger()),
+    _key("started", sa.Double()),
+    _key("kind", sa.Text()),
+    _key("passed", sa.Boolean()),
+    _value("total", sa.BigInteger()),
+)
+"""Reports of devices; `started` is when the rollout began that they belong to, 0 where they belong to none."""
+
+EDGE_LATENCY: Final = _table(
+    "edge_latency",
+    _key("model", sa.Text()),
+    _key("channel", sa.Text()),
+    _key("version", sa.BigInteger()),
+    _key("started", sa.Double()),
+    _key("step", sa.Integer()),
+    _value("total", sa.BigInteger()),
+)
+"""Latencies in microseconds, by the steps of adapters.histograms."""
+
+EDGE_REPORT: Final = _table(
+    "edge_report",
+    _key("key", sa.LargeBinary()),
+    _value("at", sa.Double()),
+    sa.Index("torii_edge_report_at", "at"),
+    by_key=True,
+)
+"""Keyed hashes of device, bundle and kind: what was counted is not counted again."""

@@ -83,6 +83,18 @@ async def test_where_variants_differ_in_their_backends_the_promoted_one_comes_fi
         assert await world.plane.ask() == "lite"
 
 
+async def test_a_variant_of_a_backend_that_wins_comes_before_the_plain_one(tmp_path: Path) -> None:
+    world = World(tmp_path / "here", backends=("onnxruntime", "tflite"))
+    async with world.running():
+        world.plane.publish("m/2", "small", "model.int8.tflite")
+        world.plane.publish("m/2", "lite", "model.tflite")
+        await until(lambda: {world.plane.state(f"m/2@tflite{each}") for each in ("", "-int8")} == {"READY"})
+        await world.start(TWO.replace('"m/1"', '"m/2@tflite"').replace('"m/2"', '"m/2@tflite-int8"'))
+        await world.desk.promote("m", "x", "b", "ann")
+        assert await world.plane.ask() == "small"
+        assert world.plane.state("m/2@tflite") == "READY"
+
+
 async def test_a_promotion_whose_experiment_cannot_be_ended_says_what_was_done(world: World) -> None:
     await world.start()
     with refused(world), pytest.raises(NotAllowed, match=r"label stable: none -> 2; but experiment m/x could not be"):

@@ -13,6 +13,7 @@ import httpx
 from fastapi import FastAPI
 
 from adapters.errors import LoadFailed
+from gateway.control.certificates import Certificates
 from gateway.control.errors import add_errors
 from gateway.control.pages import add_pages
 from gateway.control.same_origin import SameOrigin
@@ -62,7 +63,10 @@ async def served(
         await plane.looked()
         app = FastAPI()
         front = LocalFront(plane.registry)
-        add_pages(app, plane.control, front, plane.labels, desk if with_desk else None, lambda: inference_url)
+        certificates = Certificates(plane.control)
+        add_pages(
+            app, plane.control, front, plane.labels, desk if with_desk else None, lambda: inference_url, certificates
+        )
         add_errors(app)
         guarded = SameOrigin(app, loopback=True)
         transport = httpx.ASGITransport(guarded)

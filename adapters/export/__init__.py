@@ -1,0 +1,1 @@
+"""Export: the same weights in the formats of phones, browsers and boards, proved to be the same model."""

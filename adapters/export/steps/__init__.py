@@ -1,0 +1,1 @@
+"""One conversion each; run by adapters.export.child in the environment that has its converter."""

@@ -1,0 +1,1 @@
+"""What devices ask: signed metadata and models, which version is theirs, and where they say how it went."""
