@@ -29,8 +29,8 @@ help: ## Show this list
 run: $(VENV)/.installed-all ## Make the environment and serve model_repo/ with all four backends
 	$(BIN)/torii serve $(REPOSITORY)
 
-test: $(VENV)/.installed-dev clients ## Make the environment and run the tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev clients ## Make the environment and run the tests, two at a time (ARGS="-k name" for some, "-n 0" for one at a time)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 clients: $(CLIENT_STAMPS) ## Install the clients that the tests use (tritonclient, kserve, mlserver, schemathesis, newman)
 

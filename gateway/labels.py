@@ -84,10 +84,10 @@ class Labels:
         name = f"{file.parent.name}/{file.name}"
         try:
             with self._writing:  # a caller who is cancelled leaves the thread at work
-                text = read_text(file) or ""
-                before = read_labels(text, name)
+                text = read_text(file)
+                before = read_labels(text or "", name)
                 if before.get(label) != version:
-                    _write(file, with_label(text, label, version))
+                    _write(file, text, with_label(text or "", label, version))
         except ConfigError as error:
             raise NotAllowed(f"{error}; nothing was written: mend the file first") from None
         except OSError as error:
@@ -123,7 +123,7 @@ def with_label(text: str, label: str, version: int | None) -> str:
     return changed
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, before: str | None, text: str) -> None:
     if file.is_symlink():
         raise ConfigError(f"{file.parent.name}/{file.name}: it is a symbolic link, which would be lost")
-    replace_text(file, text)
+    replace_text(file, before, text)

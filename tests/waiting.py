@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psutil
 import pytest
@@ -38,6 +38,10 @@ def gone(pid: int) -> bool:
 def children(of: int | None = None) -> list[psutil.Process]:
     """The processes that this one (or another) has started and that still run."""
     return [each for each in psutil.Process(of).children(recursive=True) if not gone(each.pid)]
+
+
+Started: TypeAlias = Callable[[], list[psutil.Process]]
+"""Gives the processes that a test has started and that still run."""
 
 
 def command(process: psutil.Process) -> list[str]:

@@ -16,13 +16,14 @@ from gateway.controlplane import ControlPlane
 from gateway.errors import Conflict, ModelNotFound, NotAllowed
 from gateway.experiments.definition import Definition
 from gateway.experiments.files import FOLDER, read_experiment
-from gateway.replacing import replace_text, sync_folder
+from gateway.replacing import Overtaken, replace_text, sync_folder
 from gateway.repository import MOST_EXPERIMENTS, read_text
 from gateway.types import MODEL_NAME
 
 _LOCK: Final = ".lock"
 _PATIENCE_S: Final = 5.0
 _AGAIN_S: Final = 0.01
+_TRIES: Final = 3
 
 
 class ExperimentFiles:
@@ -39,7 +40,7 @@ class ExperimentFiles:
                 raise Conflict(f"experiment '{model}/{name}' is there already; set changes it")
             if sum(1 for _ in file.parent.glob("*.toml")) >= MOST_EXPERIMENTS:
                 raise Conflict(f"model '{model}' has {MOST_EXPERIMENTS} experiments, and may not have more; remove one")
-            replace_text(file, text)
+            replace_text(file, None, text)
         return read_experiment(text, model, name, where(model, name))
 
     def change(self, model: str, name: str, change: Callable[[str, Definition], str]) -> Definition:
@@ -50,13 +51,19 @@ class ExperimentFiles:
             NotAllowed: it is wrong, or cannot be written.
         """
         with self._changing(model, name) as file:
-            text = read_text(file)
-            if text is None:
-                raise _not_there(model, name)
-            changed = change(text, read_experiment(text, model, name, where(model, name)))
-            definition = read_experiment(changed, model, name, where(model, name))
-            if changed != text:
-                replace_text(file, changed)
+            for more in reversed(range(_TRIES)):
+                text = read_text(file)
+                if text is None:
+                    raise _not_there(model, name)
+                changed = change(text, read_experiment(text, model, name, where(model, name)))
+                definition = read_experiment(changed, model, name, where(model, name))
+                try:
+                    if changed != text:
+                        replace_text(file, text, changed)
+                    break
+                except Overtaken:
+                    if not more:
+                        raise
         return definition
 
     def remove(self, model: str, name: str) -> None:

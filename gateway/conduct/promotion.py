@@ -68,7 +68,8 @@ def _write_order(file: Path, order: list[str]) -> None:
     """Set `backends` in a model.toml; what people wrote around it stays. Blocking."""
     name = f"{file.parent.name}/{file.name}"
     try:
-        text = read_text(file) or ""
+        before = read_text(file)
+        text = before or ""
         document = tomlkit.parse(text)
         document["backends"] = order
         changed = tomlkit.dumps(document)
@@ -76,7 +77,7 @@ def _write_order(file: Path, order: list[str]) -> None:
         read_model_config(changed, name)
         if file.is_symlink():
             raise ConfigError(f"{name}: it is a symbolic link, which would be lost")
-        replace_text(file, changed)
+        replace_text(file, before, changed)
     except (ConfigError, ValueError) as error:
         raise NotAllowed(f"{error}; the order of backends was not changed: mend the file first") from None
     except OSError as error:

@@ -51,10 +51,11 @@ class TorchServeManagement:
             Refusal: there is no such model, or it is served already.
             ServingError: the request is refused, or the load failed.
         """
+        earlier = dict(self._front.tables)
         model, version = await self._in_repository(url)
         if model_name not in (None, "", model):
             raise InvalidInput(f"model_name: expected '{model}', the name of its folder, got {model_name!r:.80}")
-        self._check_unregistered(model, version)
+        self._check_unregistered(model, version, earlier.get(model))
         count = max(workers, 1)
         words.check_workers(count, count)
         if count > 1 and self._backends(model, version) != {_BACKEND}:
@@ -81,14 +82,14 @@ class TorchServeManagement:
             raise words.not_found_at(url)
         return model, version
 
-    def _check_unregistered(self, model: str, version: int | None) -> None:
-        """Raises Refusal where nothing is left to be loaded."""
+    def _check_unregistered(self, model: str, version: int | None, earlier: ModelTable | None) -> None:
+        """Raises Refusal where nothing was left to be loaded before the caller had the repository looked at."""
         table = self._front.tables.get(model)
-        if table is None:
+        if table is None or earlier is None:
             return
-        asked = {each: s for each, s in table.standings.items() if version in (None, each.version)}
+        asked = [earlier.standings.get(each) for each in table.standings if version in (None, each.version)]
         served = version or words.default_version(table)
-        if served and asked and all(s.state is State.READY and not s.reason for s in asked.values()):
+        if served and asked and all(each and each.state is State.READY and not each.reason for each in asked):
             raise words.already_registered(model, served)
 
     def _backends(self, model: str, version: int | None) -> set[str]:

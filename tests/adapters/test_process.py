@@ -20,7 +20,7 @@ import pytest
 from adapters import tether
 from adapters.process import Child, free_port
 from adapters.spawned import Spawned
-from tests.waiting import children, gone, until
+from tests.waiting import Started, gone, until
 
 Start: TypeAlias = Callable[..., Awaitable[Child]]
 
@@ -205,14 +205,14 @@ def test_a_command_whose_parent_died_before_it_was_tied_does_not_run() -> None:
     assert (ended.returncode, ended.stdout) == (1, b"")
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(start: Start) -> None:
+async def test_a_start_that_is_cancelled_leaves_no_process(start: Start, started: Started) -> None:
     starting = asyncio.create_task(start("import time; time.sleep(600)"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     starting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await (await starting).stop(0)
-    await until(lambda: not children())
+    await until(lambda: not started())
 
 
 def test_a_free_port_can_be_listened_on() -> None:

@@ -19,7 +19,7 @@ from adapters.errors import BackendDied, LoadFailed
 from adapters.worker.adapter import ECHO, ONNX_RUNTIME, TFLITE, LocalRuntime, WorkerAdapter
 from tests.adapters.onnx_models import save_doubling
 from tests.adapters.worker.workers import GATED, Gated, Workers, artifact
-from tests.waiting import children, command, gone, turns, until
+from tests.waiting import Started, children, command, gone, turns, until
 
 ROOT = Path(__file__).resolve().parents[3]
 TFLITE_MODEL = ROOT / "model_repo/digits/1/model.tflite"
@@ -31,10 +31,12 @@ def echo(folder: Path, **plan: Any) -> Path:
     return path
 
 
-async def test_what_the_model_refuses_is_the_artifact_s_fault_with_its_reason(workers: Workers, tmp_path: Path) -> None:
+async def test_what_the_model_refuses_is_the_artifact_s_fault_with_its_reason(
+    workers: Workers, tmp_path: Path, started: Started
+) -> None:
     with pytest.raises(LoadFailed, match=r"^the weights are of another model$"):
         await workers.adapter(ECHO).load(artifact(echo(tmp_path, refuse="the weights are of another model")))
-    assert children() == []
+    assert started() == []
 
 
 @pytest.mark.parametrize(
@@ -50,14 +52,14 @@ async def test_what_the_model_refuses_is_the_artifact_s_fault_with_its_reason(wo
     ids=lambda value: value.backend if isinstance(value, LocalRuntime) else str(value)[:8],
 )
 async def test_a_file_that_is_no_model_is_refused_with_a_reason(
-    workers: Workers, tmp_path: Path, local: LocalRuntime, content: bytes | str, says: str
+    workers: Workers, tmp_path: Path, started: Started, local: LocalRuntime, content: bytes | str, says: str
 ) -> None:
     whole = save_doubling(tmp_path / "whole.onnx") if local is ONNX_RUNTIME else TFLITE_MODEL
     path = tmp_path / f"model{whole.suffix}"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2] if content == "half" else content)  # type: ignore[arg-type]
     with pytest.raises(LoadFailed, match=says):
         await workers.adapter(local).load(artifact(path))
-    assert children() == []
+    assert started() == []
 
 
 async def test_a_file_that_is_not_there_is_refused(workers: Workers, tmp_path: Path) -> None:
@@ -92,19 +94,21 @@ async def test_a_worker_killed_while_it_loads_fails_the_load(workers: Workers, t
 
 
 @pytest.mark.parametrize("moment", ["at once", "a moment later", "when the process is there", "while it loads"])
-async def test_a_load_that_is_cancelled_leaves_no_process(workers: Workers, tmp_path: Path, moment: str) -> None:
+async def test_a_load_that_is_cancelled_leaves_no_process(
+    workers: Workers, tmp_path: Path, started: Started, moment: str
+) -> None:
     load = asyncio.create_task(workers.adapter(ECHO).load(artifact(echo(tmp_path, load_s=600))))
     match moment:
         case "a moment later":
             await turns(2)
         case "when the process is there":
-            await until(children)
+            await until(started)
         case "while it loads":
             await until(running)
     load.cancel()
     with pytest.raises(asyncio.CancelledError):
         await load
-    await until(lambda: not children())
+    await until(lambda: not started())
     assert list(workers.sockets.iterdir()) == []
 
 
@@ -131,13 +135,15 @@ async def test_unload_ends_a_worker_in_the_middle_of_a_run(workers: Workers, tmp
     assert workers.deaths == []
 
 
-async def test_close_ends_what_is_loaded_and_what_is_being_loaded(workers: Workers, tmp_path: Path) -> None:
+async def test_close_ends_what_is_loaded_and_what_is_being_loaded(
+    workers: Workers, tmp_path: Path, started: Started
+) -> None:
     adapter = workers.adapter(ECHO)
     await adapter.load(artifact(echo(tmp_path)))
     loading = asyncio.create_task(adapter.load(artifact(echo(tmp_path, load_s=600))))
     await until(lambda: len(running()) == 2)
     await adapter.close()
-    assert children() == []
+    assert started() == []
     with pytest.raises(BackendDied):
         await loading
     assert workers.deaths == []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import BackendUnavailable
+from gateway.errors import ModelNotFound
 from gateway.experiments.definition import Standing
+from gateway.experiments.files import write_experiment
 from tests.gateway.conduct.world import TWO, World
 
 
@@ -148,3 +152,44 @@ async def test_a_folder_that_cannot_be_read_changes_nothing(world: World) -> Non
     assert world.definition().state is Standing.RUNNING
     with pytest.raises(BackendUnavailable):
         world.files.remove("m", "x")
+
+
+async def test_an_edit_by_hand_while_a_change_by_name_is_written_stays_and_the_change_comes_on_top(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    await world.written()
+    sync, edited = os.fsync, world.file().read_text() + "# by hand\n"
+
+    def slow(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        world.file().write_text(edited)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    await asyncio.to_thread(
+        world.files.change, "m", "x", lambda text, before: write_experiment(text, {"owner": "us"}, "x.toml")
+    )
+    text = world.file().read_text()
+    assert "# by hand" in text
+    assert 'owner = "us"' in text
+
+
+async def test_a_file_taken_away_while_it_is_written_does_not_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    await world.written()
+    sync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        world.file().unlink()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with pytest.raises(ModelNotFound):
+        await asyncio.to_thread(
+            world.files.change, "m", "x", lambda text, before: write_experiment(text, {"owner": "us"}, "x.toml")
+        )
+    assert not world.file().exists()

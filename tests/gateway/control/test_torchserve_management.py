@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from fastapi import FastAPI
 
 from adapters.base import Endpoint, Scalable
 from adapters.errors import BackendUnavailable, LoadFailed
+from gateway import controlplane
 from gateway.control import torchserve_management
 from gateway.control.torchserve_management import TorchServeManagement
 from gateway.control.torchserve_models import TorchServeModels
 from gateway.control.torchserve_routes import add_torchserve_management
 from gateway.front import LocalFront
+from gateway.repository import Snapshot
 from tests.gateway.fakes import FakeAdapter
 from tests.gateway.plane import Plane
 from tests.waiting import until
@@ -146,6 +149,28 @@ async def test_what_comes_into_the_folder_is_registered_before_the_next_look(tmp
         plane.publish("new/1", "new")
         assert (await manager.ask("POST", "/models", url="new.mar"))[0] == 200
         assert (await manager.ask("GET", "/models/new"))[1][0]["modelUrl"] == "new/1/model.onnx"
+
+
+async def test_what_the_registration_itself_had_loaded_at_once_was_not_registered_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = Plane(tmp_path, "onnxruntime", "torchserve", poll_s=3600)
+    manager = Manager(plane, ScalingAdapter())
+    look = controlplane.scan
+
+    def slow(root: Path) -> Snapshot:
+        give_up_s = time.monotonic() + 10
+        while "new" in plane.control.repository.models and plane.state("new/1@onnxruntime") != "READY":
+            assert time.monotonic() < give_up_s
+            time.sleep(0.001)
+        return look(root)
+
+    monkeypatch.setattr(controlplane, "scan", slow)
+    async with plane.running():
+        await until(plane.control.scanned.is_set)
+        plane.publish("new/1", "new")
+        assert (await manager.ask("POST", "/models", url="new"))[0] == 200
+        assert (await manager.ask("POST", "/models", url="new"))[0] == 409
 
 
 async def test_a_failure_is_told_to_who_waits_and_to_who_scales(
