@@ -37,7 +37,7 @@ def _report(device: str, passed: bool) -> dict[str, Any]:
 
 
 def _version(url: str) -> int:
-    answer = httpx.get(f"{url}/edge/v1/models/digits/check", params={"os": "android", "id": "a"})
+    answer = httpx.get(f"{url}/edge/v1/models/digits/check", params={"os": "android", "id": "a"}, timeout=30)
     return int(answer.json()["version"])
 
 
@@ -57,7 +57,7 @@ def test_a_gateway_serves_devices_shows_it_on_a_page_and_takes_a_rollout_back(
     gateway, url = running
     assert gateway.until(lambda: _version(url)) == 2
     reports = [_report(f"device-{number}", passed=True) for number in range(7)]
-    answer = httpx.post(f"{url}/edge/v1/reports", json={"reports": reports})
+    answer = httpx.post(f"{url}/edge/v1/reports", json={"reports": reports}, timeout=30)
     assert answer.json() == {"accepted": 7, "duplicates": 0, "refused": []}
 
     def page() -> str:
@@ -103,13 +103,13 @@ def test_by_itself_it_ends_in_order_and_keeps_what_was_reported(tmp_path: Path) 
     folder = _folder(tmp_path / "edge")
     with serving(folder.path) as server:
         body = {"reports": [_report("a", passed=True)]}
-        assert httpx.post(f"{server.url}/edge/v1/reports", json=body).status_code == 202
+        assert httpx.post(f"{server.url}/edge/v1/reports", json=body, timeout=30).status_code == 202
         assert server.stop() == 0
         server.start()
-        assert httpx.post(f"{server.url}/edge/v1/reports", json=body).status_code == 202
+        assert httpx.post(f"{server.url}/edge/v1/reports", json=body, timeout=30).status_code == 202
 
         def saved() -> dict[str, Any] | None:
-            status = httpx.get(f"{server.url}/edge/v1/status").json()
+            status = httpx.get(f"{server.url}/edge/v1/status", timeout=30).json()
             evidence: dict[str, Any] = status["models"]["digits"]["stable"]["evidence"]["2"]
             return evidence if status["reports"]["waiting"] == 0 else None
 

@@ -260,7 +260,7 @@ def test_the_status_and_the_log_tell_of_frontends(gateway: RunningGateway) -> No
     for each in frontends(gateway):
         assert each["rss_bytes"] > 2**20
         assert f"frontend {each['number']}: serving, pid {each['pid']}" in shown
-    bad = httpx.post(f"{gateway.url}/v2/models/add/infer", content=json.dumps(BODY)[:-1])
+    bad = httpx.post(f"{gateway.url}/v2/models/add/infer", content=json.dumps(BODY)[:-1], timeout=30)
     assert bad.status_code == 400
     assert "frontend 1 died (killed by SIGKILL)" in gateway.log.read_text()
 
@@ -279,16 +279,20 @@ def test_a_stop_answers_what_runs_on_every_frontend(serve: Callable[..., Running
     gateway.until(lambda: serving(gateway) == 2)
     children = gateway.children()
     answers: list[int] = []
+    asked: list[threading.Thread] = []
     for number in (1, 2):
         connection, path = Connection.to(gateway, number), f"/v2/models/slow{number}/infer"
         asking = threading.Thread(
             target=lambda at=connection, path=path: answers.append(at.post(path, json=slowly(300)).status_code)
         )
         asking.start()
+        asked.append(asking)
     gateway.until(lambda: in_flight(gateway) == 2)
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(30) == 0
     gateway.client.close()
+    for each in asked:
+        each.join(30)
     assert answers == [200, 200]
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive

@@ -12,7 +12,7 @@ AS_BROWSERS_DO = {"accept": "text/html,application/xhtml+xml,application/xml;q=0
 
 
 def test_the_overview_shows_every_deployment(digits: RunningGateway) -> None:
-    answer = httpx.get(digits.control + "/", headers=AS_BROWSERS_DO)
+    answer = httpx.get(digits.control + "/", headers=AS_BROWSERS_DO, timeout=30)
     assert answer.status_code == 200
     for each in digits.status()["deployments"]:
         assert f'id="d-{each["deployment"]}"' in answer.text
@@ -22,8 +22,8 @@ def test_the_overview_shows_every_deployment(digits: RunningGateway) -> None:
 
 def test_a_model_s_address_is_a_page_for_browsers_and_torchserve_s_answer_for_programs(digits: RunningGateway) -> None:
     address = digits.control + "/models/digits"
-    assert "<h1>digits</h1>" in httpx.get(address, headers=AS_BROWSERS_DO).text
-    assert httpx.get(address).json()[0]["modelName"] == "digits"
+    assert "<h1>digits</h1>" in httpx.get(address, headers=AS_BROWSERS_DO, timeout=30).text
+    assert httpx.get(address, timeout=30).json()[0]["modelName"] == "digits"
 
 
 def test_one_request_is_answered_by_two_backends(digits: RunningGateway) -> None:
@@ -46,5 +46,5 @@ def test_one_request_is_answered_by_two_backends(digits: RunningGateway) -> None
 def test_a_page_of_elsewhere_cannot_send_a_form(digits: RunningGateway) -> None:
     headers = {**AS_BROWSERS_DO, "origin": "http://evil.example"}
     form = {"act": "label", "label": "canary", "version": "1"}
-    answer = httpx.post(digits.control + "/models/digits", data=form, headers=headers)
+    answer = httpx.post(digits.control + "/models/digits", data=form, headers=headers, timeout=30)
     assert answer.status_code == 403

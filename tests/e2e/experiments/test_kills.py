@@ -142,8 +142,8 @@ def test_a_stop_keeps_everything(repository: Path) -> None:
         assert gateway.stop() == 0
     with running(repository) as gateway:
         experiment = Experiment(gateway, "add", "kept")
-        assert counted(experiment) == (300, 300)
+        gateway.until(lambda: counted(experiment) == (300, 300))  # it serves before the store has answered
         stopped = gateway.client.post(f"{experiment.url}/stop", json={"reason": "enough"})
         assert stopped.status_code == 200, stopped.text
         assert counted(experiment) == (300, 300)
-        assert httpx.get(f"{experiment.url}/looks").status_code == 200
+        assert httpx.get(f"{experiment.url}/looks", timeout=30).status_code == 200
