@@ -11,6 +11,9 @@ import pytest
 from tests.e2e.gateway import RunningGateway
 
 ROOT = Path(__file__).resolve().parents[1]
+for _size in ("COLUMNS", "LINES"):  # pytest-xdist sets them, and what prints tables takes them once and for ever
+    os.environ.pop(_size, None)
+
 TEST_DATA = Path(os.environ.get("TORII_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -79,15 +79,17 @@ async def test_a_runtime_that_cannot_be_imported_is_said_with_its_last_words(wor
         await workers.adapter(local).load(artifact(tmp_path))
 
 
-def running(below: int | None = None) -> list[psutil.Process]:
-    """The processes that are workers already, and not still on their way to become one."""
-    lines = {each: command(each) for each in children(below)}
+def running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are workers already, and not still on their way to become one."""
+    lines = {each: command(each) for each in processes}
     return [each for each, line in lines.items() if "adapters.worker.main" in line and tether.__file__ not in line]
 
 
-async def test_a_worker_killed_while_it_loads_fails_the_load(workers: Workers, tmp_path: Path) -> None:
+async def test_a_worker_killed_while_it_loads_fails_the_load(
+    workers: Workers, tmp_path: Path, started: Started
+) -> None:
     load = asyncio.create_task(workers.adapter(ECHO).load(artifact(echo(tmp_path, load_s=600))))
-    (worker,) = await until(running)
+    (worker,) = await until(lambda: running(started()))
     worker.kill()
     with pytest.raises(BackendDied, match="died while loading: killed by SIGKILL"):
         await load
@@ -104,7 +106,7 @@ async def test_a_load_that_is_cancelled_leaves_no_process(
         case "when the process is there":
             await until(started)
         case "while it loads":
-            await until(running)
+            await until(lambda: running(started()))
     load.cancel()
     with pytest.raises(asyncio.CancelledError):
         await load
@@ -141,7 +143,7 @@ async def test_close_ends_what_is_loaded_and_what_is_being_loaded(
     adapter = workers.adapter(ECHO)
     await adapter.load(artifact(echo(tmp_path)))
     loading = asyncio.create_task(adapter.load(artifact(echo(tmp_path, load_s=600))))
-    await until(lambda: len(running()) == 2)
+    await until(lambda: len(running(started())) == 2)
     await adapter.close()
     assert started() == []
     with pytest.raises(BackendDied):
@@ -179,7 +181,7 @@ async def test_a_worker_ends_when_its_parent_is_killed(workers: Workers, tmp_pat
     try:
         if load_s == 0:
             assert await parent.stdout.readline() == b"loaded\n"
-        (worker,) = await until(lambda: running(parent.pid))
+        (worker,) = await until(lambda: running(children(parent.pid)))
     finally:
         parent.kill()
         await parent.wait()
