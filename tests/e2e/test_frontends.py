@@ -283,7 +283,7 @@ def test_a_stop_answers_what_runs_on_every_frontend(serve: Callable[..., Running
     for number in (1, 2):
         connection, path = Connection.to(gateway, number), f"/v2/models/slow{number}/infer"
         asking = threading.Thread(
-            target=lambda at=connection, path=path: answers.append(at.post(path, json=slowly(300)).status_code)
+            target=lambda at=connection, path=path: answers.append(at.post(path, json=slowly(1500)).status_code)
         )
         asking.start()
         asked.append(asking)
