@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import running_chromium
 from tests.edge.browser.site import Site
 
 if TYPE_CHECKING:
@@ -47,16 +47,8 @@ def _make(target: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")  # playwright's own event loop must be gone before asynchronous tests of other modules
 def browser() -> Iterator[Browser]:
     """A Chromium of this machine."""
-    sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = os.environ.get("TORII_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("no chromium on this machine (apt install chromium, or set TORII_TEST_CHROMIUM)")
-    with sync_api.sync_playwright() as playwright:
-        # Chromium's own sandbox does not work for root, as containers mostly run.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield started
-        started.close()
+    with running_chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import running_chromium
 from tests.gateway.control.pages.served import Served, served
 from tests.gateway.control.pages.sockets import OnSockets, on_sockets
 
@@ -20,16 +19,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")  # playwright's own event loop must be gone before asynchronous tests of other modules
 def browser() -> Iterator[Browser]:
     """A Chromium of this machine; tests are skipped where there is none."""
-    sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = os.environ.get("TORII_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("no chromium on this machine (apt install chromium, or set TORII_TEST_CHROMIUM)")
-    with sync_api.sync_playwright() as playwright:
-        # Chromium's own sandbox does not work for root, as containers mostly run.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield started
-        started.close()
+    with running_chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
