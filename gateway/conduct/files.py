@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +13,19 @@ from gateway.controlplane import ControlPlane
 from gateway.errors import Conflict, ModelNotFound, NotAllowed
 from gateway.experiments.definition import Definition
 from gateway.experiments.files import FOLDER, read_experiment
+from gateway.locking import PATIENCE_S, locked
 from gateway.replacing import Overtaken, replace_text, sync_folder
 from gateway.repository import MOST_EXPERIMENTS, read_text
 from gateway.types import MODEL_NAME
 
 _LOCK: Final = ".lock"
-_PATIENCE_S: Final = 5.0
-_AGAIN_S: Final = 0.01
 _TRIES: Final = 3
 
 
 class ExperimentFiles:
     """Blocking: disk, and whoever else changes a file of the same model just now, for some seconds at most."""
 
-    def __init__(self, control: ControlPlane, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, control: ControlPlane, patience_s: float = PATIENCE_S) -> None:
         self._control = control
         self._patience_s = patience_s
 
@@ -93,33 +89,16 @@ class ExperimentFiles:
                 folder.mkdir(exist_ok=True)
             elif not folder.is_dir():
                 raise _not_there(model, name)
-            with self._locked(folder / _LOCK):
+            with locked(folder / _LOCK, self._patience_s, self._busy(model)):
                 yield file
         except ConfigError as error:
             raise NotAllowed(f"{error}; nothing was written: mend the file first") from None
         except OSError as error:
             raise NotAllowed(f"{where(model, name)} cannot be written: {error.strerror or error}") from error
 
-    @contextmanager
-    def _locked(self, file: Path) -> Iterator[None]:
-        """The time in which nobody else changes files of the folder."""
-        until_s = time.monotonic() + self._patience_s
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= until_s:
-                        name = f"{file.parent.parent.name}/{FOLDER}/{_LOCK}"
-                        raise NotAllowed(
-                            f"{name} has been locked by another process for {self._patience_s:g} s; end that one"
-                        ) from None
-                time.sleep(_AGAIN_S)
-            yield
-        finally:
-            os.close(descriptor)
+    def _busy(self, model: str) -> NotAllowed:
+        lock = f"{model}/{FOLDER}/{_LOCK}"
+        return NotAllowed(f"{lock} has been locked by another process for {self._patience_s:g} s; end that one")
 
 
 def where(model: str, name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Final
 from adapters.errors import InvalidInput
 from gateway.edge.channel_file import CHANNEL_NAME, Channel, ChannelFile
 from gateway.edge.disk import DISK, Disk
-from gateway.edge.locking import PATIENCE_S, locked
 from gateway.errors import ModelNotFound
+from gateway.locking import PATIENCE_S, locked
 from gateway.types import MODEL_NAME
 
 _FOLDER: Final = "channels"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gateway.edge.disk import DISK, Disk
 from gateway.edge.keys import KeyFolder
-from gateway.edge.locking import PATIENCE_S
 from gateway.edge.roles import half_over
 from gateway.edge.signed import Clock, SignedFolder, State, files, utc_now
 from gateway.errors import Conflict
+from gateway.locking import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from tuf.api.serialization import DeserializationError
 from gateway.config import ConfigError
 from gateway.edge.disk import DISK, STAGED, Disk
 from gateway.edge.keys import KeyFolder
-from gateway.edge.locking import PATIENCE_S, locked
 from gateway.edge.roles import RoleName, lifetime
 from gateway.errors import NotAllowed
+from gateway.locking import PATIENCE_S, locked
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"

@@ -19,11 +19,11 @@ from gateway.config import ConfigError
 from gateway.edge.channel_file import Channel, Rollout, Stage
 from gateway.edge.deltas import DeltaLimits, make_delta
 from gateway.edge.listing import bundles, deltas
-from gateway.edge.locking import locked
 from gateway.edge.promoting import AT_ONCE, Plan, begin
 from gateway.edge.refreshing import refresh
 from gateway.edge.signed import utc_now
 from gateway.errors import Conflict, ModelNotFound, NotAllowed
+from gateway.locking import locked
 from tests.gateway.edge.workshop import Hands, Workshop, bundle
 
 ONE, TWO = "digits/1/digits-1-android.zip", "digits/2/digits-2-android.zip"
