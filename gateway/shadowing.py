@@ -26,8 +26,9 @@ _MOST_BYTES: Final = 64 << 20
 _PATIENCE_S: Final = 1.0
 _LOOK_S: Final = 0.002
 _LIMIT_S: Final = 30.0
-_REST: Final = 9.0
-"""For every second that copies take, callers have had nine to themselves."""
+_REST: Final = 49.0
+"""For every second that copies take, callers have had so many to themselves: where cores share caches and units, a copy
+slows a caller down even on a core of its own, and few callers are to meet one."""
 
 _IN_A_THREAD: Final = 1 << 16
 
