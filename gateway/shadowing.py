@@ -26,10 +26,6 @@ _MOST_BYTES: Final = 64 << 20
 _PATIENCE_S: Final = 1.0
 _LOOK_S: Final = 0.002
 _LIMIT_S: Final = 30.0
-_REST: Final = 49.0
-"""For every second that copies take, callers have had so many to themselves: where cores share caches and units, a copy
-slows a caller down even on a core of its own, and few callers are to meet one."""
-
 _IN_A_THREAD: Final = 1 << 16
 
 
@@ -43,7 +39,10 @@ class _Copy(msgspec.Struct):
 
 
 class Shadows:
-    """One for each frontend. One copy runs at a time, at the lowest priority, and only while no caller is waiting."""
+    """One for each frontend. One copy runs at a time, at the lowest priority, and only while no caller is waiting.
+
+    Where cores share caches, a copy slows callers down even on a core of its own: so copies rest, by their rule.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -74,7 +73,7 @@ class Shadows:
                     continue
                 began_s = monotonic()
                 await self._send(copy)
-                await asyncio.sleep((monotonic() - began_s) * _REST)
+                await asyncio.sleep((monotonic() - began_s) * (1 / copy.rule.busy - 1))
         finally:
             self._running = None
 

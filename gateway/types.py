@@ -110,6 +110,8 @@ class ShadowRule(msgspec.Struct, frozen=True):
     target: Target
     share: float
     tolerance: float
+    busy: float = 0.0025
+    """The part of the time, up to 1, that copies may take."""
 
 
 class TrafficSplit(msgspec.Struct, frozen=True):

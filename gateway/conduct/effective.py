@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.conduct.weights import in_force
 from gateway.errors import ModelNotFound, VersionNotReady
-from gateway.experiments.definition import Definition, Filter, Kind, Standing
+from gateway.experiments.definition import Definition, Filter, Kind, Shadow, Standing
 from gateway.routing import choose
 from gateway.types import Arm, ModelTable, ShadowRule, TrafficSplit
 
@@ -89,8 +89,12 @@ def split(definition: Definition, token_key: bytes) -> TrafficSplit:
         {unit: index[name] for unit, name in definition.testers.items()},
         definition.overrides,
         token_key if awaited else b"",
-        ShadowRule(shadow.target, shadow.percent / 100, shadow.tolerance) if shadow else None,
+        _shadow_rule(shadow) if shadow else None,
     )
+
+
+def _shadow_rule(shadow: Shadow) -> ShadowRule:
+    return ShadowRule(shadow.target, shadow.percent / 100, shadow.tolerance, shadow.busy_percent / 100)
 
 
 def _source(text: str) -> tuple[str, str]:

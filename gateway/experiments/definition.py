@@ -121,11 +121,15 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Shadow(msgspec.Struct, frozen=True):
-    """Whose answers are compared with those that callers get: `percent` of the requests are copied to `target`."""
+    """Whose answers are compared with those that callers get: `percent` of the requests are copied to `target`.
+
+    Copies take `busy_percent` of the time at most.
+    """
 
     target: Target
     percent: float = 100.0
     tolerance: float = 1e-3
+    busy_percent: float = 0.25
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -106,6 +106,7 @@ class ShadowForm(Form):
     target: Pin
     percent: Percent = 100.0
     tolerance: Annotated[float, Field(ge=0, le=10**9, allow_inf_nan=False)] = 1e-3
+    busy_percent: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 0.25
 
 
 class CurrentForm(Form):
@@ -192,7 +193,7 @@ class ExperimentForm(Form):
             stop=self.stop,
             ramp=Ramp(tuple(ramp.steps), ramp.hold_s, ramp.requests) if ramp else None,
             policy=Policy(**self.policy.model_dump()),
-            shadow=Shadow(shadow.target, shadow.percent, shadow.tolerance) if shadow else None,
+            shadow=Shadow(**shadow.model_dump()) if shadow else None,
             testers=self.testers,
             overrides=self.overrides,
             promote=self.promote,

@@ -39,9 +39,9 @@ OUTPUTS = {"x": X["x"], "y": X["x"] * 2}
 class World:
     """Version 1 answers callers, version 2 is the shadow; each is held or quick."""
 
-    def __init__(self, shadow: HeldServable, share: float = 1.0) -> None:
+    def __init__(self, shadow: HeldServable, share: float = 1.0, busy: float = 1.0) -> None:
         self.caller, self.shadow = HeldServable(), shadow
-        self.rule = ShadowRule(TO_TWO, share, 1e-3)
+        self.rule = ShadowRule(TO_TWO, share, 1e-3, busy)
         self.registry = Registry(self._connect, drain_timeout_s=60)
         self.notes = Notes("m", self.split)
         self.shadows = Shadows(self.registry)
@@ -69,14 +69,8 @@ class World:
         return self.notes.shadow
 
 
-async def world(shadow: HeldServable | None = None, share: float = 1.0) -> World:
-    return await World(shadow or QuickServable(), share).open()
-
-
-@pytest.fixture(autouse=True)
-def restless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copies come one after the other, at once."""
-    monkeypatch.setattr(shadowing, "_REST", 0.0)
+async def world(shadow: HeldServable | None = None, share: float = 1.0, busy: float = 1.0) -> World:
+    return await World(shadow or QuickServable(), share, busy).open()
 
 
 class Answering(QuickServable):
@@ -213,7 +207,7 @@ async def test_an_answer_that_cannot_be_compared_is_a_failure_and_the_next_copy_
 
 async def test_a_shadow_that_is_not_there_is_noted() -> None:
     here = await world()
-    here.rule = ShadowRule(Target("m", 7), 1.0, 1e-3)
+    here.rule = ShadowRule(Target("m", 7), 1.0, 1e-3, 1.0)
     here.offer()
     await until(lambda: here.noted.failed == 1)
 
@@ -251,9 +245,8 @@ async def test_large_answers_are_compared_off_the_event_loop(monkeypatch: pytest
     assert len(moved) == 1
 
 
-async def test_after_a_copy_callers_have_the_machine_to_themselves_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shadowing, "_REST", 1e9)
-    here = await world()
+async def test_after_a_copy_callers_have_the_machine_to_themselves_for_a_while() -> None:
+    here = await world(busy=1e-9)
     here.offer(2)
     await until(lambda: here.noted.compared == 1)
     await turns(50)

@@ -161,7 +161,7 @@ def test_a_shadows_answers_are_compared_and_no_caller_gets_one(
             "a": {"target": "shadowed/1", "weight": 50},
             "b": {"target": "shadowed/1@onnxruntime", "weight": 50},
         },
-        shadow={"target": f"shadowed/{version}", "percent": 100, "tolerance": 0.01},
+        shadow={"target": f"shadowed/{version}", "percent": 100, "tolerance": 0.01, "busy_percent": 100},
         guardrails={"disagreement": 0.05},
     )
     with traffic(
