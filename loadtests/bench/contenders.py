@@ -108,9 +108,9 @@ class Contender:
     def measure(self, connections: int, seconds: float) -> Figures:
         """Ask as fast as answers come, from a process of its own."""
         asked = self.servers[0]
-        module, port = ("grpc_client", asked.grpc_port) if self.grpc else ("client", asked.http_port)
-        arguments = (str(port), self.path, str(connections), str(seconds), *self.headers)
-        client = [sys.executable, "-m", f"loadtests.bench.{module}", *arguments]
+        protocol, port = ("grpc", asked.grpc_port) if self.grpc else ("http/1.1", asked.http_port)
+        arguments = (protocol, str(port), self.path, str(connections), str(seconds), *self.headers)
+        client = [sys.executable, "-m", "loadtests.bench.client", *arguments]
         watch = Watch(self.servers)
         try:
             ended = subprocess.run(

@@ -27,8 +27,8 @@ class Run:
     answer: list[Any]
 
 
-def run(model: Path, core: int, x: NDArray[np.float32], rows: int = 1, seconds: float = 0.0) -> Run:
-    """Have onnxruntime run batches of `rows` times the row `x`.
+def run(model: Path, core: int | None, x: NDArray[np.float32], rows: int = 1, seconds: float = 0.0) -> Run:
+    """Have onnxruntime run batches of `rows` times the row `x`, on one core or (None) where the system puts it.
 
     Raises:
         SystemExit: it could not.
@@ -36,7 +36,7 @@ def run(model: Path, core: int, x: NDArray[np.float32], rows: int = 1, seconds: 
     data = io.BytesIO()
     np.save(data, x)
     program = [sys.executable, "-m", "loadtests.bench.programs.raw_onnxruntime"]
-    argv = [*program, str(model), str(core), str(rows), str(seconds)]
+    argv = [*program, str(model), "any" if core is None else str(core), str(rows), str(seconds)]
     try:
         ended = subprocess.run(
             argv, input=data.getvalue(), stdout=subprocess.PIPE, check=True, timeout=2 * seconds + _ENDS_S
@@ -55,7 +55,7 @@ class InProcess:
     name: str
     beside: str
     model: Path
-    core: int
+    core: int | None
     x: NDArray[np.float32]
     rows: int = 1
     servers: tuple[Server, ...] = ()

@@ -36,7 +36,8 @@ class Place:
     """Where servers run: a temporary folder for their files, and the core that they share."""
 
     folder: Path
-    core: int
+    core: int | None
+    """None: wherever the machine puts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,9 @@ def _guarded(pid: int) -> Iterator[None]:
             guard.kill()
 
 
-def _tie(core: int) -> None:
-    os.sched_setaffinity(0, {core})  # children inherit it
+def _tie(core: int | None) -> None:
+    if core is not None:
+        os.sched_setaffinity(0, {core})  # children inherit it
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # a benchmark that is killed leaves no server behind
 
 

@@ -67,7 +67,8 @@ Command = Level | End
 class Answers(msgspec.Struct, frozen=True):
     """What one deployment answered within a slice. Histograms are HdrHistogram V2, compressed, in microseconds.
 
-    They hold 1 µs to 1 h with 3 significant digits. A request belongs to the slice in which it ended.
+    They hold 1 µs to 1 h with 3 significant digits, as bytes, which `HdrHistogram.decode(b64encode(latency))` reads. A
+    request belongs to the slice in which it ended.
     """
 
     succeeded: int
@@ -78,7 +79,7 @@ class Answers(msgspec.Struct, frozen=True):
     """From the moment it was sent. Beside the other, it shows what a closed loop would have hidden."""
 
 
-class Slice(msgspec.Struct, frozen=True):
+class Slice(msgspec.Struct, frozen=True, tag="slice"):
     """What happened between two moments; seconds since the generator began."""
 
     begin_s: float
@@ -104,8 +105,15 @@ class Slice(msgspec.Struct, frozen=True):
     cpu: float
     """Share of a core, 0…1, that the generator itself used."""
 
+    reopened: int = 0
+    """Connections that were opened anew, the server having closed them between requests or with a good answer."""
 
-class Ended(msgspec.Struct, frozen=True):
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """The generator's last message; `reason` is empty where it ended as told, else why it could not go on."""
 
     reason: str
+
+
+Told = Slice | Ended
+"""What the generator tells."""

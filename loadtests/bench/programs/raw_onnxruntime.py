@@ -1,6 +1,6 @@
 """onnxruntime alone, as fast as it can: the limit of every server.
 
-`python -m loadtests.bench.programs.raw_onnxruntime MODEL CORE ROWS SECONDS < X.npy` runs batches of ROWS times the one
+`python -m loadtests.bench.programs.raw_onnxruntime MODEL CORE|any ROWS SECONDS < X.npy` runs batches of ROWS times the one
 row of X, and prints one line of JSON: rows per second, latencies of one run in milliseconds, the first row's answer.
 """
 
@@ -20,8 +20,9 @@ _WARM_UP = 0.2
 
 def main() -> None:
     """Run, and print."""
-    path, core, rows, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    os.sched_setaffinity(0, {core})
+    path, core, rows, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    if core != "any":
+        os.sched_setaffinity(0, {int(core)})
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

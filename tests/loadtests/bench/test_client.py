@@ -1,33 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 
 import pytest
 
-from loadtests.bench.client import Connection, http_requests, measure
+from loadtests.bench.client import measure, varied
+from loadtests.engine.plan import Request
+from tests.loadtests.scripted import always, read_request, serving
 
 BODY = b"x" * 500_000
-
-
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first_line: bytes) -> None:
-    try:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            length = int(head.partition(b"Content-Length: ")[2].partition(b"\r")[0])
-            body = await reader.readexactly(length)
-            writer.write(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (first_line, length))
-            writer.write(body)
-    except asyncio.IncompleteReadError:
-        writer.close()
+ONE = [Request("/", BODY, (("X-One", "1"),))]
 
 
 @pytest.mark.parametrize(("first_line", "succeeds"), [(b"200 OK", True), (b"503 Service Unavailable", False)])
 async def test_only_answers_with_200_count(first_line: bytes, succeeds: bool) -> None:
-    server = await asyncio.start_server(lambda reader, writer: answer(reader, writer, first_line), "127.0.0.1", 0)
-    request = itertools.cycle(http_requests("/", BODY, ["X-One: 1"]))
-    async with server:
-        measuring = measure(server.sockets[0].getsockname()[1], 2, 0.2, lambda tally: Connection(request, tally))
+    answer = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (first_line, len(BODY), BODY)
+    async with serving(always(answer)) as target:
+        measuring = measure(target, ONE, 2, 0.2)
         if succeeds:
             figures = await measuring
             assert figures["requests"] > 2
@@ -42,28 +31,32 @@ async def test_the_client_leaves_nothing_unanswered() -> None:
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked, answered
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                asked += 1
-                await asyncio.sleep(0.05)
-                answered += not reader.at_eof()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
+        while await read_request(reader) is not None:
+            asked += 1
+            await asyncio.sleep(0.05)
+            answered += not reader.at_eof()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-    server = await asyncio.start_server(slow, "127.0.0.1", 0)
-    request = itertools.cycle(http_requests("/", b"", []))
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        figures = await measure(port, 3, 0.12, lambda tally: Connection(request, tally))
+    async with serving(slow) as target:
+        figures = await measure(target, [Request("/", b"")], 3, 0.12)
 
     assert figures["requests"] == asked == answered
 
 
 async def test_a_connection_that_the_server_closes_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(SystemExit, match="no request succeeded"):
-            await measure(port, 1, 0.1, lambda tally: Connection(itertools.repeat(b"GET"), tally))
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
 
-    assert "the server closed the connection" in capsys.readouterr().err
+    async with serving(close) as target:
+        with pytest.raises(SystemExit, match="no request succeeded"):
+            await measure(target, ONE, 1, 0.1)
+
+    assert "requests failed" in capsys.readouterr().err
+
+
+def test_numbers_stand_for_what_varies_in_a_header() -> None:
+    requests = varied("/x", b"", ["torii-unit: user-{n}", "A: b"])
+
+    assert len(requests) == 4096
+    assert requests[7].headers == (("torii-unit", "user-7"), ("A", "b"))
+    assert len(varied("/x", b"", ["A: b"])) == 1
