@@ -17,6 +17,7 @@ from gateway.config import ConfigError, read_settings
 from gateway.edge_commands import edge as edge_app
 from gateway.experiment_commands import experiment
 from gateway.export_commands import commands as export_commands
+from gateway.loadtest_commands import commands as loadtest_commands
 from gateway.terminal.asking import CONTROL, Control, get, request
 from gateway.terminal.screen import err, fail, out, plain
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(edge_app, name="edge")
 app.add_typer(experiment, name="experiment")
 app.add_typer(export_commands)
+app.add_typer(loadtest_commands)
 
 _MODEL = re.compile(r"(?P<name>[^/@]+)(?:/(?P<version>[0-9]+))?(?:@(?P<backend>[^/@]+))?")
 
@@ -51,22 +53,22 @@ def torii(
 
 @app.command(epilog="Examples:  [b]torii serve model_repo[/b]   |   [b]torii serve --http-port 9000 --host 0.0.0.0[/b]")
 def serve(
-    repository: Annotated[Path | None, typer.Argument(help="Folder of models [default: model_repo]")] = None,
-    host: Annotated[str | None, typer.Option(help="Address of the inference API [default: 127.0.0.1]")] = None,
-    http_port: Annotated[int | None, typer.Option(help="Port of the inference API [default: 8000]")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="Port of the inference gRPC API [default: 8001]")] = None,
-    control_host: Annotated[str | None, typer.Option(help="Address of the control API [default: 127.0.0.1]")] = None,
-    control_port: Annotated[int | None, typer.Option(help="Port of the control API [default: 8002]")] = None,
+    repository: Annotated[Path | None, typer.Argument(help="Folder of models \\[default: model_repo]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the inference API \\[default: 127.0.0.1]")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of the inference API \\[default: 8000]")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port of the inference gRPC API \\[default: 8001]")] = None,
+    control_host: Annotated[str | None, typer.Option(help="Address of the control API \\[default: 127.0.0.1]")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Port of the control API \\[default: 8002]")] = None,
     allow_code: Annotated[
         bool | None, typer.Option("--allow-code", help="Serve .mar archives, which bring Python code of their own")
     ] = None,
     frontends: Annotated[
-        int | None, typer.Option(help="Processes that answer requests; Linux shares out the connections [default: 1]")
+        int | None, typer.Option(help="Processes that answer requests; Linux shares out the connections \\[default: 1]")
     ] = None,
     edge: Annotated[
         Path | None, typer.Option(help="Folder that torii edge init made, to serve to devices on port 8003")
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error \\[default: info]")] = None,
 ) -> None:
     """Serve a repository until SIGTERM or Ctrl-C; changes in the folder are taken up while serving.
 
