@@ -21,7 +21,13 @@ CLIENT_STAMPS := $(patsubst tests/clients/requirements/%.txt,$(CLIENTS)/%/.insta
 PEERS := .peers
 PEER_STAMPS := $(patsubst loadtests/bench/requirements/%.txt,$(PEERS)/%/.installed,$(wildcard loadtests/bench/requirements/*.txt))
 
-.PHONY: help run test clients browser-client check format load bench bench-peers profile proof-assignment proof-batching proof-edge proof-edge-speed proof-experiments proof-export proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
+# Torii with other builds of the runtimes, for the load tests: likewise, pinned in loadtests/hardware/requirements/.
+HARDWARE := .hardware
+
+# Other people's load generators, for the cross-check: pinned in loadtests/crosscheck/requirements.txt.
+CROSSCHECK := .crosscheck
+
+.PHONY: help run test clients browser-client check crosscheck crosscheck-tools format hardware-cuda hardware-openvino load bench bench-peers profile proof-assignment proof-batching proof-edge proof-edge-speed proof-experiments proof-export proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,8 +52,24 @@ format: $(VENV)/.installed-dev ## Put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-load: $(VENV)/.installed-dev ## Send digits to every backend of a running gateway and compare them (ARGS="--help")
-	$(BIN)/python -m loadtests.compare_backends $(ARGS)
+crosscheck: $(VENV)/.installed-dev ## The same load by wrk, h2load, perf_analyzer and MLPerf's LoadGen beside ours (ARGS="--help")
+	$(BIN)/python -m loadtests.crosscheck $(ARGS)
+
+crosscheck-tools: $(CROSSCHECK)/.installed ## Install those tools: an environment, and Debian's wrk, nghttp2-client, libb64-0d (root)
+	@wanted=""; \
+	command -v wrk >/dev/null || wanted="$$wanted wrk"; \
+	command -v h2load >/dev/null || wanted="$$wanted nghttp2-client"; \
+	$(BIN)/python -c 'import ctypes; ctypes.CDLL("libb64.so.0d")' 2>/dev/null || wanted="$$wanted libb64-0d"; \
+	if [ -z "$$wanted" ]; then echo "All tools of the system are there"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get install -y $$wanted; \
+	else echo "Install what is missing as root, by Debian's names: apt install$$wanted"; fi
+
+hardware-cuda: $(HARDWARE)/cuda/.installed ## Install Torii with ONNX Runtime and PyTorch for NVIDIA GPUs, which load tests then measure (several GB)
+
+hardware-openvino: $(HARDWARE)/openvino/.installed ## Install Torii with ONNX Runtime and OpenVINO, which load tests then measure
+
+load: $(VENV)/.installed-dev ## Measure a scenario: SCENARIO=frameworks, server, … (none: their list; ARGS="--quick", "--help")
+	$(BIN)/python -m loadtests run $(SCENARIO) $(ARGS)
 
 bench: $(VENV)/.installed-dev ## Torii beside other servers, in one run (ARGS="cnn", "resnet", "image", "experiment", "backends", "--help")
 	$(BIN)/python -m loadtests.bench $(ARGS)
@@ -111,7 +133,7 @@ pin: $(VENV)/.uv ## Write constraints.txt anew from pyproject.toml (torch stays 
 	@mv constraints.new constraints.txt && rm constraints.kept
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) $(CLIENTS) $(PEERS) edge/browser/build edge/browser/dist edge/browser/node_modules build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(HARDWARE) $(CROSSCHECK) edge/browser/build edge/browser/dist edge/browser/node_modules build dist bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -150,6 +172,24 @@ $(PEERS)/%/.installed: loadtests/bench/requirements/%.txt constraints.txt | $(VE
 	@{ $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D) \
 	  && $(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $< $$(grep '^onnxruntime==' constraints.txt) \
 	  && touch $@; } || echo "$* could not be installed: the benchmark will leave it out"
+
+$(CROSSCHECK)/.installed: loadtests/crosscheck/requirements.txt | $(VENV)/.uv
+	@echo "Installing perf_analyzer and LoadGen"
+	@{ $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D) \
+	  && $(BIN)/uv pip install --quiet --python $(@D)/bin/python --requirement $< \
+	  && touch $@; } || echo "perf_analyzer and LoadGen could not be installed: the cross-check will leave them out"
+
+# With the same Torii, from this folder; without the extra `onnx`, whose onnxruntime would take the place of the other.
+$(HARDWARE)/%/.installed: loadtests/hardware/requirements/%.txt constraints.txt pyproject.toml | $(VENV)/.uv
+	@echo "Installing Torii with $*"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(HARDWARE_INDEX) $(BIN)/uv pip install --quiet --python $(@D)/bin/python --constraint constraints.txt \
+	  --editable '.$(HARDWARE_EXTRAS)' --requirement $<
+	@touch $@
+
+# PyTorch as the machine's driver needs it, and not the wheels for CPUs.
+$(HARDWARE)/cuda/.installed: HARDWARE_EXTRAS = [torchserve]
+$(HARDWARE)/cuda/.installed: HARDWARE_INDEX = UV_FIND_LINKS= UV_TORCH_BACKEND=auto
 
 # The browser client: exact versions in package.json, and no lock file, which would name a registry.
 edge/browser/node_modules/.installed: edge/browser/package.json

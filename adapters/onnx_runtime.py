@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,11 @@ _DATATYPES = {
 _BFLOAT16 = DataType.BF16.dtype
 _BFLOAT16_OF_ONNX = 16
 _TENSOR = re.compile(r"tensor\((\w+)\)")
+
+_CPU = "CPUExecutionProvider"
+_OF_NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+_THREADS = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
+"""Providers with threads of their own, and what each calls their number."""
 
 
 class OnnxSession:
@@ -81,22 +88,72 @@ class OnnxRuntime:
         """Load a .onnx file.
 
         Options: `intra_op_threads` (default: the cores this process may use, shared out among `instances`),
-        `execution_providers` (default: CPU).
+        `execution_providers` (default: CPU). Every provider that is named has to start; without CPU among them, they
+        have to take the whole model.
         """
-        settings = ort.SessionOptions()
-        settings.log_severity_level = 3
-        settings.intra_op_num_threads = options.get("intra_op_threads") or threads_each(options)
-        settings.inter_op_num_threads = 1
-        # Threads that spin while they wait would take the cores from the other deployments.
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = options.get("execution_providers") or ["CPUExecutionProvider"]
-        unknown = sorted(set(providers) - set(ort.get_available_providers()))
-        if unknown:
-            raise LoadFailed(
-                f"execution_providers: {', '.join(unknown)} not in this onnxruntime, "
-                f"which has {', '.join(ort.get_available_providers())}"
-            )
-        return OnnxSession(ort.InferenceSession(str(path), settings, providers=providers))
+        threads = options.get("intra_op_threads") or threads_each(options)
+        providers = options.get("execution_providers") or [_CPU]
+        _check_offered(providers)
+        if not _OF_NVIDIA.isdisjoint(providers):
+            _load_libraries_of_nvidia()
+        own = [{_THREADS[name]: str(threads)} if name in _THREADS else {} for name in providers]
+        session = _session(path, _settings(threads), list(providers), own)
+        _check_started(providers, session.get_providers())
+        return OnnxSession(session)
+
+
+def _session(
+    path: Path, settings: ort.SessionOptions, providers: list[str], options: list[dict[str, str]]
+) -> ort.InferenceSession:
+    if _CPU not in providers:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        return ort.InferenceSession(
+            str(path), settings, providers=providers, provider_options=options, enable_fallback=0
+        )
+    except Exception as error:
+        if _CPU in providers or "fallback to CPU EP" not in str(error):
+            raise
+        raise LoadFailed(
+            f"execution_providers: without {_CPU} the whole model has to run on {', '.join(providers)}, and a part of "
+            f"it does not: its operators are not there, or the provider did not start; add {_CPU} as the last"
+        ) from error
+
+
+def _settings(threads: int) -> ort.SessionOptions:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    # Threads that spin while they wait would take the cores from the other deployments.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return settings
+
+
+def _check_offered(providers: Sequence[str]) -> None:
+    offered = ort.get_available_providers()
+    if unknown := sorted(set(providers) - set(offered)):
+        raise LoadFailed(
+            f"execution_providers: {', '.join(unknown)} not in this onnxruntime, which has {', '.join(offered)}"
+        )
+
+
+def _load_libraries_of_nvidia() -> None:
+    # They may come as Python packages, where the loader of libraries does not look by itself.
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tensorrt_libs")  # which loads what it has
+
+
+def _check_started(providers: Sequence[str], started: Sequence[str]) -> None:
+    """ONNX Runtime says nothing where a provider does not start, and runs the model on the next one."""
+    if idle := [name for name in providers if name not in started]:
+        raise LoadFailed(
+            f"execution_providers: {', '.join(idle)} did not start here, and the model would run on "
+            f"{', '.join(started)} without a word: its device, driver or libraries are missing (the log at level debug "
+            "has what ONNX Runtime says); mend that, or leave it out"
+        )
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

@@ -15,11 +15,11 @@ from adapters.errors import LoadFailed
 from adapters.tensors import DataType, Signature, Tensor, Tensors, TensorSpec
 
 try:
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     _NAME = f"LiteRT {version('ai-edge-litert')}"
 except ImportError:
-    from tflite_runtime.interpreter import Interpreter
+    from tflite_runtime.interpreter import Interpreter, OpResolverType
 
     _NAME = f"tflite-runtime {version('tflite-runtime')}"
 
@@ -33,9 +33,10 @@ class TfliteSession:
     Giving an interpreter other shapes costs more than a run of a small model, so those in use are kept.
     """
 
-    def __init__(self, model: bytes, threads: int) -> None:
+    def __init__(self, model: bytes, threads: int, xnnpack: bool = True) -> None:
         self._model = model
         self._threads = threads
+        self._xnnpack = xnnpack
         self._interpreters: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
         interpreter = self._new()
         inputs, outputs = _details(interpreter)
@@ -60,10 +61,12 @@ class TfliteSession:
 
     def share(self) -> TfliteSession:
         """See SharedSession: interpreters of its own, since one of them serves one thread at a time."""
-        return TfliteSession(self._model, self._threads)
+        return TfliteSession(self._model, self._threads, self._xnnpack)
 
     def _new(self) -> Any:
-        return Interpreter(model_content=self._model, num_threads=self._threads)
+        # XNNPACK is the one delegate that is there by default.
+        kernels = OpResolverType.AUTO if self._xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        return Interpreter(model_content=self._model, num_threads=self._threads, experimental_op_resolver_type=kernels)
 
     def _shaped(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         interpreter = self._new()
@@ -86,13 +89,14 @@ class TfliteRuntime:
     def load(self, path: Path, options: Mapping[str, Any]) -> TfliteSession:
         """Load a .tflite file.
 
-        Option: `threads` (default: the cores this process may use, shared out among `instances`).
+        Options: `threads` (default: the cores this process may use, shared out among `instances`), `xnnpack` (default:
+        true; false runs the plain kernels).
         """
         # Read once: interpreters that are made later must be of these weights, whatever has become of the file.
         model = path.read_bytes()
         if not model:
             raise LoadFailed(f"{path.name} is empty")
-        return TfliteSession(model, options.get("threads") or threads_each(options))
+        return TfliteSession(model, options.get("threads") or threads_each(options), options.get("xnnpack", True))
 
 
 def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -54,10 +54,18 @@ def _version_policy(value: object) -> object:
     raise ValueError('expected "all", "latest:N" or a list of version numbers')
 
 
+def _device(value: object) -> object:
+    if isinstance(value, str) and _DEVICE.fullmatch(value):
+        return value
+    raise ValueError('expected "cpu", "cuda" or "cuda:N"')
+
+
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 _VARIANT = re.compile(rf"(?:{'|'.join(RUNTIMES_OWN)})(?:-[a-z][a-z0-9]{{0,15}}){{1,2}}")
 _POLICY = re.compile(r"all|latest:[1-9][0-9]{0,5}")
 Policy = Annotated[str | tuple[int, ...], PlainValidator(_version_policy)]
 BackendName = Annotated[str, BeforeValidator(_backend_name)]
+Device = Annotated[str, BeforeValidator(_device)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Instances = Annotated[int, Field(ge=1, le=256, strict=True)]
 VersionNumber = Annotated[int, Field(ge=1, lt=10**18, strict=True)]
@@ -264,6 +272,7 @@ class TfliteConfig(_Strict):
 
     instances: Instances | None = None
     threads: Positive | None = None
+    xnnpack: Annotated[bool, Field(strict=True)] | None = None
 
 
 class TfServingConfig(_Strict):
@@ -277,6 +286,8 @@ class TorchServeConfig(_Strict):
 
     workers: Positive | None = None
     response_timeout_s: Positive | None = None
+    threads: Positive | None = None
+    device: Device | None = None
 
 
 class BackendConfig(_Strict):

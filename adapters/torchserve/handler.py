@@ -66,9 +66,10 @@ def _serve(folder: Path, gpu: int | None) -> Served:
     # TorchServe logs two lines for each request at INFO, through a pipe that java has to read and match.
     logging.getLogger().setLevel(logging.WARNING)
     plan = decode_plan((folder / PLAN_FILE).read_bytes())
-    torch.set_num_threads(max(1, usable_cores() // plan.workers))
+    torch.set_num_threads(plan.threads or max(1, usable_cores() // plan.workers))
     try:
-        return Model(_load(folder / MODEL_FILE, plan.file, gpu), plan, gpu)
+        device = _device(plan.device, gpu)
+        return Model(_load(folder / MODEL_FILE, plan.file, device), plan, device)
     except Exception as error:  # noqa: BLE001  # whatever loading throws is a reason to be told
         traceback.print_exc()
         return functools.partial(_refuse, reason=str(error) if isinstance(error, LoadFailed) else _last_line(error))
@@ -80,11 +81,24 @@ def _refuse(body: bytes, *, reason: str) -> bytes:
     return wire.error_frame(0, InferenceFailed(reason))
 
 
-def _device(gpu: int | None) -> torch.device:
-    return torch.device("cpu" if gpu is None or not torch.cuda.is_available() else f"cuda:{gpu}")
+def _device(asked: str, gpu: int | None) -> torch.device:
+    """The device that model.toml asks for; else the GPU that TorchServe gave this worker, if torch can use it."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not asked:
+        return torch.device("cpu" if gpu is None or not there else f"cuda:{gpu}")
+    kind, _, number = asked.partition(":")
+    if kind == "cpu":
+        return torch.device("cpu")
+    index = int(number) if number else gpu or 0
+    if index >= there:
+        raise LoadFailed(
+            f"backend.torchserve.device: expected a GPU that torch can use, got {asked!r}, and torch "
+            f'{torch.__version__} finds {there} here: install its CUDA build and the driver, or say device = "cpu"'
+        )
+    return torch.device(f"cuda:{index}")
 
 
-def _load(path: Path, name: str, gpu: int | None) -> torch.jit.ScriptModule:
+def _load(path: Path, name: str, device: torch.device) -> torch.jit.ScriptModule:
     if not zipfile.is_zipfile(path):
         raise LoadFailed(f"{name} is not TorchScript, or is damaged (no zip archive): save it with torch.jit.save")
     with zipfile.ZipFile(path) as archive:
@@ -93,7 +107,7 @@ def _load(path: Path, name: str, gpu: int | None) -> torch.jit.ScriptModule:
     if not any(name.endswith("/constants.pkl") for name in names):
         raise LoadFailed(f"{name} is not TorchScript: save it with torch.jit.save, not with torch.save")
     try:
-        model: torch.jit.ScriptModule = torch.jit.load(str(path), map_location=_device(gpu))  # type: ignore[no-untyped-call]
+        model: torch.jit.ScriptModule = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
         return model.eval()
     except RuntimeError as error:
         raise LoadFailed(f"{name} cannot be loaded by torch {torch.__version__}: {_last_line(error)}") from error
@@ -102,10 +116,10 @@ def _load(path: Path, name: str, gpu: int | None) -> torch.jit.ScriptModule:
 class Model:
     """A loaded TorchScript model."""
 
-    def __init__(self, model: torch.jit.ScriptModule, plan: Plan, gpu: int | None) -> None:
+    def __init__(self, model: torch.jit.ScriptModule, plan: Plan, device: torch.device) -> None:
         """Raises LoadFailed where forward cannot be called with tensors, or not with the signature's."""
         self._model = model
-        self._device = _device(gpu)
+        self._device = device
         self._max_answer_bytes = plan.max_answer_bytes
         required, known = _arguments(model, plan.file)
         self._known = frozenset(known)

@@ -28,7 +28,10 @@ RAW_SIGNATURE = Signature(
 )
 """What a foreign handler takes and gives: bytes, whose meaning is between it and its clients."""
 
-_OPTIONS = {"workers": "initial_workers", "response_timeout_s": "response_timeout"}
+_QUERIES = {"workers": "initial_workers", "response_timeout_s": "response_timeout"}
+"""Options that TorchServe is told when a model is registered, and what it calls them."""
+
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)\b")
 _POLL_S = 0.05
 _FIRST_SIGN_S = 120.0
@@ -56,11 +59,14 @@ async def load(host: Host, artifact: Artifact) -> Endpoint:
     )
     try:
         await asyncio.to_thread(_put, host, artifact, options, entry)
-        query = {_OPTIONS[key]: value for key, value in options.items()}
+        query = {query: options[key] for key, query in _QUERIES.items() if key in options}
         await _to_its_end(host.management.register(entry.name, name, query))
-        pid = await _until_ready(host, artifact, name, options["workers"])
+        pids = await _until_ready(host, artifact, name, options["workers"])
         signature = endpoint.signature if raw else await _described(endpoint)
-        return dataclasses.replace(endpoint, signature=signature, pid=pid if host.server else None)
+        if host.server is None:  # they are no processes of this machine's
+            return dataclasses.replace(endpoint, signature=signature)
+        remote = {**endpoint.remote, "pids": " ".join(map(str, pids))}
+        return dataclasses.replace(endpoint, signature=signature, pid=pids[0], remote=remote)
     except BaseException:
         with contextlib.suppress(ServingError):
             await unload(host, endpoint)
@@ -78,14 +84,15 @@ async def unload(host: Host, endpoint: Endpoint) -> None:
         await asyncio.to_thread(archive.discard, Path(entry))
 
 
-def _put(host: Host, artifact: Artifact, options: Mapping[str, int], entry: Path) -> None:
+def _put(host: Host, artifact: Artifact, options: Mapping[str, Any], entry: Path) -> None:
     try:
         if artifact.path.suffix == ".mar":
             archive.unpack(artifact.path, entry)
             return
         signature = artifact.declared or (golden_signature(artifact.golden) if artifact.golden else None)
         limit = MAX_BODY_BYTES if host.server else MAX_FRAME_BYTES
-        plan = Plan(artifact.path.name, signature, options["workers"], limit)
+        told = {key: options[key] for key in ("workers", "threads", "device") if key in options}
+        plan = Plan(artifact.path.name, signature, max_answer_bytes=limit, **told)
         archive.pack(artifact.path, plan, entry)
     except OSError as error:
         raise LoadFailed(f"{artifact.path.name} cannot be put into TorchServe's model store: {error}") from error
@@ -101,8 +108,8 @@ async def _to_its_end(registering: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-async def _until_ready(host: Host, artifact: Artifact, name: str, count: int) -> int:
-    """Wait until all workers have loaded the model; gives the first one's pid.
+async def _until_ready(host: Host, artifact: Artifact, name: str, count: int) -> list[int]:
+    """Wait until all workers have loaded the model; gives their pids.
 
     TorchServe starts a worker that died again and again, for minutes, and shows it as if it were still loading.
     What gives it away is that its process is gone, or another one.
@@ -112,7 +119,7 @@ async def _until_ready(host: Host, artifact: Artifact, name: str, count: int) ->
     while True:
         workers = await host.management.workers(name)
         if len(workers) >= count and all(worker.ready for worker in workers):
-            return workers[0].pid
+            return [worker.pid for worker in workers]
         for index, worker in enumerate(workers):
             first = seen.setdefault(index, worker.pid) if worker.pid else 0
             if worker.pid != first or (host.server and first and not worker.ready and not _exists(first)):
@@ -180,10 +187,15 @@ def _raw_signature(artifact: Artifact) -> Signature:
     return declared
 
 
-def _options(artifact: Artifact) -> dict[str, int]:
+def _options(artifact: Artifact) -> dict[str, Any]:
+    known = [*_QUERIES, *(() if artifact.path.suffix == ".mar" else ("threads", "device"))]
     for key, value in artifact.options.items():
-        if key not in _OPTIONS:
-            raise LoadFailed(f"backend.torchserve.{key} is unknown; expected one of {', '.join(_OPTIONS)}")
-        if type(value) is not int or value < 1:
+        if key not in known:
+            ours = " (a .mar's own handler chooses its threads and its device)" if key in ("threads", "device") else ""
+            raise LoadFailed(f"backend.torchserve.{key} is unknown; expected one of {', '.join(known)}{ours}")
+        if key == "device":
+            if not isinstance(value, str) or not _DEVICE.fullmatch(value):
+                raise LoadFailed(f"backend.torchserve.device: expected cpu, cuda or cuda:N, got {value!r:.40}")
+        elif type(value) is not int or value < 1:
             raise LoadFailed(f"backend.torchserve.{key}: expected a positive integer, got {value!r:.40}")
     return {"workers": 1, **artifact.options}

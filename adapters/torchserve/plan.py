@@ -18,13 +18,16 @@ class Plan(msgspec.Struct):
 
     `file` is the artifact's own name, for messages; `signature` is declared or read off the golden file;
     `workers` is how many processes share the cores; an answer beyond `max_answer_bytes` would cost TorchServe's worker
-    its life.
+    its life. `threads` is None where each worker takes its share of the cores; `device` is as in model.toml, and empty
+    where TorchServe may choose.
     """
 
     file: str
     signature: Signature | None
     workers: int
     max_answer_bytes: int
+    threads: int | None = None
+    device: str = ""
 
 
 class Described(msgspec.Struct, tag=True):

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from adapters import onnx_runtime
 from adapters.errors import InvalidInput, LoadFailed
 from adapters.onnx_runtime import OnnxRuntime, OnnxSession
 from adapters.tensors import DataType, Tensor, TensorSpec
@@ -211,6 +212,42 @@ def test_execution_providers_that_are_not_there_are_refused_with_those_that_are(
     path = save(tmp_path / "m.onnx", [node("Identity", "x", "y")], [tensor("x", [None])], [tensor("y", [None])])
     with pytest.raises(LoadFailed, match=r"TpuProvider not in this onnxruntime, which has .*CPUExecutionProvider"):
         load(path, execution_providers=["CPUExecutionProvider", "TpuProvider"])
+
+
+@pytest.fixture
+def claims_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An onnxruntime built for CUDA, on a machine that has none: it says that it has the provider."""
+    claimed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnx_runtime.ort, "get_available_providers", lambda: claimed)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_a_provider_that_does_not_start_is_refused_where_onnx_runtime_would_take_the_cpu(
+    tmp_path: Path, claims_cuda: None
+) -> None:
+    path = save(tmp_path / "m.onnx", [node("Identity", "x", "y")], [tensor("x", [None])], [tensor("y", [None])])
+    with pytest.raises(LoadFailed, match=r"CUDAExecutionProvider did not start here.* on CPUExecutionProvider without"):
+        load(path, execution_providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(LoadFailed, match="without CPUExecutionProvider the whole model has to run on CUDA"):
+        load(path, execution_providers=["CUDAExecutionProvider"])
+
+
+def test_providers_with_threads_of_their_own_are_told_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "m.onnx", [node("Identity", "x", "y")], [tensor("x", [None])], [tensor("y", [None])])
+    asked: list[Any] = []
+
+    def session(path: str, settings: Any, providers: list[str], provider_options: list[Any], **_: Any) -> Any:
+        asked.extend(zip(providers, provider_options, strict=True))
+        made = real(path, settings, providers=["CPUExecutionProvider"])
+        made.get_providers = lambda: providers
+        return made
+
+    names = ["OpenVINOExecutionProvider", "XnnpackExecutionProvider", "CPUExecutionProvider"]
+    real = onnx_runtime.ort.InferenceSession
+    monkeypatch.setattr(onnx_runtime.ort, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnx_runtime.ort, "InferenceSession", session)
+    load(path, intra_op_threads=3, execution_providers=names)
+    assert [options for _, options in asked] == [{"num_of_threads": "3"}, {"intra_op_num_threads": "3"}, {}]
 
 
 def test_the_runtime_names_itself_with_its_version() -> None:

@@ -128,11 +128,23 @@ def test_a_tensor_that_no_protocol_can_carry_is_refused(monkeypatch: pytest.Monk
         TfliteRuntime().load(tmp_path / "model.tflite", {})
 
 
+@pytest.mark.parametrize(("options", "delegated"), [({}, True), ({"xnnpack": True}, True), ({"xnnpack": False}, False)])
+def test_xnnpack_can_be_left_out_and_the_answers_stay(
+    golden: dict[str, Any], options: dict[str, Any], delegated: bool
+) -> None:
+    session = TfliteRuntime().load(DIGITS / "model.tflite", {"threads": 1, **options}).share()
+    (scores,) = session.run({"image": golden["inputs"][:5]}).values()
+    np.testing.assert_allclose(scores, golden["outputs"][:5], atol=1e-4)
+    (interpreter,) = session._interpreters.values()
+    assert ("DELEGATE" in {each["op_name"] for each in interpreter._get_ops_details()}) is delegated
+
+
 @pytest.fixture
 def only_tflite_runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module as it is where not LiteRT but its predecessor is installed."""
     predecessor = ModuleType("tflite_runtime.interpreter")
     predecessor.Interpreter = litert.Interpreter  # type: ignore[attr-defined]
+    predecessor.OpResolverType = litert.OpResolverType  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     monkeypatch.setitem(sys.modules, "tflite_runtime", ModuleType("tflite_runtime"))
     monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", predecessor)

@@ -44,8 +44,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         execution_providers = ["CPUExecutionProvider"]
         [backend.tflite]
         threads = 1
+        xnnpack = false
         [backend.torchserve]
         workers = 2
+        threads = 1
+        device = "cuda:1"
         [[signature.inputs]]
         name = "x"
         datatype = "FP32"
@@ -66,7 +69,9 @@ def test_everything_that_can_be_set_is_read() -> None:
         "intra_op_threads": 3,
         "execution_providers": ["CPUExecutionProvider"],
     }
-    assert [config.backend.options(each) for each in ("tflite", "tfserving", "later")] == [{"threads": 1}, {}, {}]
+    assert config.backend.options("tflite") == {"threads": 1, "xnnpack": False}
+    assert config.backend.options("torchserve") == {"workers": 2, "threads": 1, "device": "cuda:1"}
+    assert [config.backend.options(each) for each in ("tfserving", "later")] == [{}, {}]
     assert config.backend.options("tflite-int8") == config.backend.options("tflite")
     assert config.signature is not None
     assert config.signature.signature() == Signature(
@@ -105,6 +110,13 @@ def test_other_version_policies_are_refused(policy: str) -> None:
         ("[batching]\nmax_row = 3", "batching.max_row", "this key is unknown, found 3"),
         ("[backend.onnx]\nthreads = 1", "backend.onnx", "this key is unknown"),
         ("[backend.tflite]\nworkers = 1", "backend.tflite.workers", "this key is unknown, found 1"),
+        ("[backend.tflite]\nxnnpack = 0", "backend.tflite.xnnpack", "Input should be a valid boolean, found 0"),
+        (
+            "[backend.torchserve]\ndevice = 'gpu'",
+            "backend.torchserve.device",
+            'expected "cpu", "cuda" or "cuda:N", found \'gpu\'',
+        ),
+        ("[backend.torchserve]\nthreads = 0", "backend.torchserve.threads", "Input should be greater than or equal"),
         ("[batching]\nmax_rows = 0", "batching.max_rows", "Input should be greater than or equal to 1, found 0"),
         ("[batching]\nmax_rows = true", "batching.max_rows", "Input should be a valid integer, found True"),
         ("[batching]\nmax_rows = '8'", "batching.max_rows", "Input should be a valid integer, found '8'"),

@@ -22,6 +22,7 @@ from adapters.torchserve.address import TorchServeAddress
 from adapters.torchserve.client import TorchServeClient
 from adapters.torchserve.loading import RAW_SIGNATURE
 from adapters.torchserve.management import Management
+from adapters.torchserve.plan import PLAN_FILE, decode_plan
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("ts")
@@ -306,6 +307,9 @@ async def test_an_archive_whose_code_fails_says_how(adapter: TorchServeAdapter, 
         ({"workers": 0}, r"backend.torchserve.workers: expected a positive integer, got 0"),
         ({"workers": "2"}, r"backend.torchserve.workers: expected a positive integer, got '2'"),
         ({"wrokers": 1}, r"backend.torchserve.wrokers is unknown; expected one of workers, response_timeout_s"),
+        ({"threads": True}, r"backend.torchserve.threads: expected a positive integer, got True"),
+        ({"device": "gpu"}, r"backend.torchserve.device: expected cpu, cuda or cuda:N, got 'gpu'"),
+        ({"device": 0}, r"backend.torchserve.device: expected cpu, cuda or cuda:N, got 0"),
     ],
 )
 async def test_a_bad_option_is_named(
@@ -313,6 +317,27 @@ async def test_a_bad_option_is_named(
 ) -> None:
     with pytest.raises(LoadFailed, match=reason):
         await adapter.load(dataclasses.replace(artifact(models / "scaled.pt"), options=options))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU here")
+async def test_a_gpu_that_is_not_there_fails_the_load(adapter: TorchServeAdapter, models: Path) -> None:
+    before = await registered(adapter)
+    with pytest.raises(LoadFailed, match="expected a GPU that torch can use, got 'cuda'"):
+        await adapter.load(dataclasses.replace(artifact(models / "scaled.pt"), options={"device": "cuda"}))
+    assert await registered(adapter) == before
+
+
+async def test_threads_and_device_reach_the_handler(adapter: TorchServeAdapter, models: Path) -> None:
+    options = {"threads": 1, "device": "cpu"}
+    endpoint = await adapter.load(dataclasses.replace(artifact(models / "scaled.pt"), options=options))
+    plan = decode_plan((Path(endpoint.remote["entry"]) / PLAN_FILE).read_bytes())
+    assert (plan.threads, plan.device) == (1, "cpu")
+    await adapter.unload(endpoint)
+
+
+async def test_an_archive_s_own_handler_chooses_its_device(adapter: TorchServeAdapter, models: Path) -> None:
+    with pytest.raises(LoadFailed, match=r"torchserve.device is unknown.*a .mar's own handler chooses"):
+        await adapter.load(dataclasses.replace(artifact(models / "upper.mar"), options={"device": "cpu"}))
 
 
 async def test_a_raw_model_cannot_be_declared_to_take_numbers(adapter: TorchServeAdapter, models: Path) -> None:

@@ -77,9 +77,17 @@ def _process_settings() -> Iterator[None]:
 class Worker:
     """Does what TorchServe's worker does with an archive."""
 
-    def __init__(self, folder: Path, weights: Path, signature: Signature | None = None, limit: int = 2**20) -> None:
-        archive.pack(weights, Plan(weights.name, signature, 1, limit), folder / "packed")
-        self._context = FakeContext({"model_dir": str(folder / "packed"), "gpu_id": None})
+    def __init__(
+        self,
+        folder: Path,
+        weights: Path,
+        signature: Signature | None = None,
+        limit: int = 2**20,
+        gpu: int | None = None,
+        **told: Any,
+    ) -> None:
+        archive.pack(weights, Plan(weights.name, signature, 1, limit, **told), folder / "packed")
+        self._context = FakeContext({"model_dir": str(folder / "packed"), "gpu_id": gpu})
         assert handler.handle(None, self._context) is None
 
     def describe(self) -> Described | Refused:
@@ -276,3 +284,46 @@ def test_an_argument_that_is_no_tensor_is_refused_by_name(tmp_path: Path) -> Non
 def test_a_signature_with_the_wrong_number_of_inputs_is_refused(tmp_path: Path) -> None:
     worker = served(tmp_path, Difference(), signature_of(["only"], ["y"]))
     assert "forward of weights.pt takes left, right, but the signature has 1: 'only'" in refused(worker)
+
+
+def test_a_worker_runs_the_threads_that_it_is_told(tmp_path: Path) -> None:
+    Worker(tmp_path, script(tmp_path, Double()), threads=3).infer(x=np.ones(1, np.float32))
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "there", "device"),
+    [
+        ("", None, 0, "cpu"),
+        ("", None, 2, "cpu"),
+        ("", 1, 2, "cuda:1"),
+        ("", 1, 0, "cpu"),
+        ("cpu", 1, 2, "cpu"),
+        ("cuda", 1, 2, "cuda:1"),
+        ("cuda", None, 2, "cuda:0"),
+        ("cuda:1", 0, 2, "cuda:1"),
+    ],
+)
+def test_a_model_is_placed_where_it_is_asked_to_be(
+    monkeypatch: pytest.MonkeyPatch, asked: str, gpu: int | None, there: int, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    assert handler._device(asked, gpu) == torch.device(device)
+
+
+@pytest.mark.parametrize("asked", ["cuda", "cuda:7"])
+def test_a_gpu_that_is_not_there_is_refused_and_not_replaced_by_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    worker = Worker(tmp_path, script(tmp_path, Double()), device=asked)
+    described = worker.describe()
+    assert isinstance(described, Refused)
+    assert f"expected a GPU that torch can use, got '{asked}'" in described.reason
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+def test_a_model_on_a_gpu_gives_the_answers_that_it_gives_on_the_cpu(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, script(tmp_path, Double()), device="cuda")
+    np.testing.assert_array_equal(worker.infer(x=np.ones((2, 3), np.float32))["output_0"], np.full((2, 3), 2.0))
