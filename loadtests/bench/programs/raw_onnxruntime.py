@@ -1,7 +1,8 @@
 """onnxruntime alone, as fast as it can: the limit of every server.
 
-`python -m loadtests.bench.programs.raw_onnxruntime MODEL CORE|any ROWS SECONDS < X.npy` runs batches of ROWS times the one
-row of X, and prints one line of JSON: rows per second, latencies of one run in milliseconds, the first row's answer.
+`python -m loadtests.bench.programs.raw_onnxruntime MODEL CORE ROWS SECONDS < X.npy` runs batches of ROWS times the one
+row of X on a core (a number, or `any`), and prints one line of JSON: rows per second, latencies of one run in
+milliseconds, the first row's answer.
 """
 
 import io
