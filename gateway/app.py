@@ -18,7 +18,9 @@ from gateway.backends import FOLDERS, build_adapters
 from gateway.conduct.building import Conducting
 from gateway.config import Settings
 from gateway.control import app as control_app
+from gateway.control.besides import Besides
 from gateway.control.same_origin import SameOrigin, is_loopback
+from gateway.control.verdicts import Verdicts
 from gateway.controlplane import ControlPlane
 from gateway.edge.desk import EdgeDesk
 from gateway.edge.server.keeping import EdgeChild
@@ -163,7 +165,7 @@ class Gateway:
             self._settings.max_body_bytes,
             lambda: self.inference_url,
             self._conducting.desk,
-            control_app.ForDevices(self._exports, self._edge_desk()),
+            Besides(self._exports, self._edge_desk(), Verdicts(self.control, self._conducting.keeper)),
         )
         return SameOrigin(app, loopback=is_loopback(self._settings.control_host))
 

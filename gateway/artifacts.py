@@ -50,6 +50,11 @@ class ArtifactFiles:
     files: tuple[FileStamp, ...]
     problem: str | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """How large all of them are together."""
+        return sum(each.size_bytes for each in self.files)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionFiles:

@@ -49,7 +49,8 @@ class Frontend(Protocol):
 class Record:
     """One deployment's life, as the control plane sees it.
 
-    `folder` is where the files of what serves came from.
+    `folder` is where the files of what serves came from, `artifact_bytes` how large they are, `load_s` how long it took
+    to load them.
     """
 
     deployment: Deployment
@@ -58,6 +59,8 @@ class Record:
     digest: str = ""
     endpoint: Endpoint | None = None
     folder: Path = Path()
+    load_s: float | None = None
+    artifact_bytes: int | None = None
     pending: Endpoint | None = None
     tried: Fingerprint = None
     loaded: Fingerprint = None
@@ -189,7 +192,8 @@ class Lifecycle:
         previous, folder = record.endpoint, record.folder
         record.endpoint, record.folder, record.pending = endpoint, plan.folder, None
         record.digest, record.loaded, record.refused = digest, content, None
-        _log.info("%s loaded in %.2f s by %s", plan.deployment, time.monotonic() - started_s, endpoint.runtime)
+        record.load_s, record.artifact_bytes = time.monotonic() - started_s, plan.files.size_bytes
+        _log.info("%s loaded in %.2f s by %s", plan.deployment, record.load_s, endpoint.runtime)
         self._change(record, State.READY)
         if previous is not None:  # it may drain for long, and its successor may die meanwhile: nothing waits for it
             self.in_background(self._release(record.deployment, previous, folder))

@@ -37,17 +37,20 @@ class RunningGateway:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, repository: Path, **settings: str) -> Iterator[RunningGateway]:
+    def running(cls, repository: Path, python: Path | None = None, **settings: str) -> Iterator[RunningGateway]:
         """As `start`, and stopped at the end."""
-        gateway = cls.start(repository, **settings)
+        gateway = cls.start(repository, python, **settings)
         try:
             yield gateway
         finally:
             gateway.stop()
 
     @classmethod
-    def start(cls, repository: Path, **settings: str) -> RunningGateway:
-        """Start one; `settings` are TORII_… variables. What it keeps of experiments goes beside its log."""
+    def start(cls, repository: Path, python: Path | None = None, **settings: str) -> RunningGateway:
+        """Start one; `settings` are TORII_… variables. What it keeps of experiments goes beside its log.
+
+        `python` is another environment's than that of the tests.
+        """
         ports = free_port(), free_port(), free_port()
         log = Path(tempfile.mkstemp(prefix="torii-test-", suffix=".log")[1])
         settings = {"STORE": f"sqlite:///{log.with_suffix('.db')}", **settings}
@@ -55,7 +58,7 @@ class RunningGateway:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "gateway", "serve", str(repository)),
+                    *(str(python or sys.executable), "-m", "gateway", "serve", str(repository)),
                     *("--http-port", str(ports[0]), "--control-port", str(ports[1]), "--grpc-port", str(ports[2])),
                 ],
                 env={**os.environ, "TORII_LOG_LEVEL": "debug", **environment},

@@ -29,18 +29,22 @@ async def show_edge(site: Site, form: Form = NO_FORM, http_status: int = 200, do
         events=[each for each in events if each.action.startswith("rollout ")][:_EVENTS],
         events_problem=events_problem,
         form=form,
+        shown=_EVENTS,
         done=done,
     )
 
 
 async def change_rollout(site: Site, form: Form) -> str:
     """Do what the form says; gives its act. Raises as EdgeDesk does."""
-    desk, reason = edge_of(site), form.text("reason")[:300] or "by hand"
-    act = {"halt": desk.halt, "rollback": desk.roll_back}.get(form.act.partition(":")[0])
-    if act is None:
+    desk, reason, act = edge_of(site), form.text("reason")[:300] or "by hand", form.act.partition(":")[0]
+    of = form.text("model"), form.text("channel"), reason, form.who
+    if act == "halt":
+        await desk.halt(*of)
+    elif act == "rollback":
+        await desk.roll_back(*of, seen=form.text("seen"))
+    else:
         raise InvalidInput(f"act: expected halt or rollback, got {form.act!r:.40}")
-    await act(form.text("model"), form.text("channel"), reason, form.who)
-    return form.act.partition(":")[0]
+    return act
 
 
 def edge_of(site: Site) -> EdgeDesk:

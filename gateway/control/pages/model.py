@@ -16,6 +16,7 @@ from adapters.tensors import DataType, Signature, TensorSpec, show_shape
 from gateway.control.pages.comparison import Comparison, compare
 from gateway.control.pages.forms import NO_FORM, Form, status_of
 from gateway.control.pages.site import ModelRows, Site
+from gateway.control.pages.verdict import told
 from gateway.errors import ModelNotFound
 from gateway.types import Deployment, State
 
@@ -87,8 +88,12 @@ async def _show(
     comparison: Comparison | None = None,
     done: str = "",
 ) -> Response:
-    (status, traffic), experiments, (events, events_problem), certificates = await asyncio.gather(
-        site.status(), site.experiments(model), site.events(model, limit=_EVENTS), site.certificates.of_model(model)
+    (status, traffic), experiments, (events, events_problem), certificates, verdicts = await asyncio.gather(
+        site.status(),
+        site.experiments(model),
+        site.events(model, limit=_EVENTS),
+        site.certificates.of_model(model),
+        site.verdicts(model),
     )
     rows = next((each for each in site.models(status, traffic) if each.name == model), None)
     if rows is None:
@@ -103,6 +108,8 @@ async def _show(
         example=_example(signatures[0][0]) if signatures else "",
         experiments=experiments,
         certificates=certificates,
+        verdicts=[told(each, status) for each in verdicts[0]],
+        verdicts_problem=verdicts[1],
         problems=site.problems(status, model),
         events=events,
         events_problem=events_problem,

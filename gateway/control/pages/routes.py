@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from adapters.errors import ServingError
 from gateway.conduct.desk import ExperimentDesk
+from gateway.control.besides import NOTHING, Besides
 from gateway.control.certificates import Certificates
 from gateway.control.pages.edge import change_rollout, show_edge
 from gateway.control.pages.experiment import change_experiment, desk_of, show_experiment
@@ -25,7 +26,6 @@ from gateway.control.pages.rendering import Renderer
 from gateway.control.pages.site import Site
 from gateway.control.pages.traffic import TrafficWatch
 from gateway.controlplane import ControlPlane
-from gateway.edge.desk import EdgeDesk
 from gateway.front import Front
 from gateway.labels import Labels
 
@@ -40,15 +40,27 @@ def add_pages(
     desk: ExperimentDesk | None,
     inference_url: Callable[[], str],
     certificates: Certificates,
-    edge: EdgeDesk | None = None,
+    besides: Besides = NOTHING,
 ) -> None:
     """Add the pages; before TorchServe's routes, which claim everything below /models.
 
-    `desk` is None where this gateway conducts no experiments, `edge` where it delivers nothing to devices;
-    `inference_url` is asked where requests are sent to two deployments.
+    `desk` is None where this gateway conducts no experiments; `inference_url` is asked where requests are sent to two
+    deployments.
     """
-    renderer, traffic = Renderer(desk is not None, edge is not None), TrafficWatch(front)
-    pages = Pages(Site(control, front, labels, desk, inference_url, renderer, traffic, certificates, edge))
+    renderer, traffic = Renderer(desk is not None, besides.edge is not None), TrafficWatch(front)
+    site = Site(
+        control,
+        front,
+        labels,
+        desk,
+        inference_url,
+        renderer,
+        traffic,
+        certificates,
+        edge=besides.edge,
+        kept_verdicts=besides.verdicts,
+    )
+    pages = Pages(site)
     app.router.routes += [
         ForPeople("/", pages.overview, methods=["GET"]),
         ForPeople("/pages/{name}", pages.static, methods=["GET"]),

@@ -13,6 +13,8 @@ from gateway.control.certificates import Certificates
 from gateway.control.pages.rendering import Renderer
 from gateway.control.pages.traffic import Pace, Traffic, TrafficWatch
 from gateway.control.status import DeploymentStatus, Status, status
+from gateway.control.verdict_form import Verdict
+from gateway.control.verdicts import Verdicts
 from gateway.controlplane import ControlPlane
 from gateway.edge.desk import EdgeDesk
 from gateway.errors import ModelNotFound
@@ -67,7 +69,8 @@ class ExperimentRow:
 class Site:
     """Who is asked for what the pages show.
 
-    `desk` is None where this gateway conducts no experiments, `edge` where it delivers nothing to devices.
+    `desk` is None where this gateway conducts no experiments, `edge` where it delivers nothing to devices,
+    `kept_verdicts` where it keeps none.
     """
 
     control: ControlPlane
@@ -79,6 +82,16 @@ class Site:
     traffic: TrafficWatch
     certificates: Certificates
     edge: EdgeDesk | None = None
+    kept_verdicts: Verdicts | None = None
+
+    async def verdicts(self, model: str) -> tuple[list[Verdict], str]:
+        """The latest on each of its versions; and why they cannot be told, where they cannot."""
+        if self.kept_verdicts is None:
+            return [], ""
+        try:
+            return await self.kept_verdicts.of_model(model), ""
+        except ServingError as error:
+            return [], str(error)
 
     async def status(self) -> tuple[Status, Traffic]:
         """The state of everything, and what the deployments do."""

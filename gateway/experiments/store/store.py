@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.experiments.deliveries import Claim, Deliveries
 from gateway.experiments.report import Event, Look
-from gateway.experiments.store import deliveries, retention, schema, writers
+from gateway.experiments.store import deliveries, retention, schema, verdicts, writers
 from gateway.experiments.store.bulk import insert_new
 from gateway.experiments.store.database import database_at
 from gateway.experiments.store.errors import StoreUnavailable
@@ -113,6 +113,21 @@ class Store:
         """All that devices reported."""
         with self._reading() as connection:
             return deliveries.read(connection)
+
+    def save_verdict(self, model: str, version: int, at: float, document: str) -> None:
+        """Keep a verdict on a version (`at`: when it was made) in the place of the one before."""
+        with self._connection() as connection:
+            verdicts.save(connection, model, version, at, document)
+
+    def verdict(self, model: str, version: int) -> str | None:
+        """The latest on a version."""
+        with self._reading() as connection:
+            return verdicts.read(connection, model, version)
+
+    def verdicts(self, model: str) -> list[tuple[int, str]]:
+        """The latest on each of a model's versions, the newest version first."""
+        with self._reading() as connection:
+            return verdicts.of_model(connection, model)
 
     def forget_reports(self, before: datetime, limit: int = _FORGOTTEN_AT_ONCE) -> int:
         """Forget which reports came before that, `limit` at most, and say how many; what they added stays."""

@@ -155,3 +155,12 @@ EDGE_REPORT: Final = _table(
     by_key=True,
 )
 """Keyed hashes of device, bundle and kind: what was counted is not counted again."""
+
+VERDICT: Final = _table(
+    "verdict",
+    _key("model", sa.Text()),
+    _key("version", sa.BigInteger()),
+    _value("at", sa.Double()),
+    _value("document", sa.Text()),
+)
+"""The latest verdict on each version; `at` is when it was made."""

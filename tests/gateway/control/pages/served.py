@@ -13,12 +13,16 @@ import httpx
 from fastapi import FastAPI
 
 from adapters.errors import LoadFailed
+from gateway.control.besides import Besides
 from gateway.control.certificates import Certificates
 from gateway.control.errors import add_errors
 from gateway.control.pages import add_pages
 from gateway.control.same_origin import SameOrigin
+from gateway.control.verdicts import Verdicts
 from gateway.front import LocalFront
+from tests.gateway.control.pages.deliveries import edge_desk
 from tests.gateway.control.pages.fake_desk import FakeDesk, every_state
+from tests.gateway.control.pages.fake_store import FakeKeeper, with_verdicts
 from tests.gateway.plane import Plane
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
@@ -34,6 +38,8 @@ class Served:
     desk: FakeDesk
     app: SameOrigin
     client: httpx.AsyncClient
+    edge: Path
+    kept: FakeKeeper
 
     async def get(self, path: str) -> httpx.Response:
         """As a browser asks."""
@@ -47,10 +53,15 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, desk: FakeDesk | None = None, inference_url: str = "http://127.0.0.1:9", with_desk: bool = True
+    folder: Path,
+    desk: FakeDesk | None = None,
+    inference_url: str = "http://127.0.0.1:9",
+    with_desk: bool = True,
+    with_edge: bool = True,
 ) -> AsyncIterator[Served]:
     """The app, with a model m of two versions, one that fails to load, and a mistake in the repository."""
     desk = desk or every_state()
+    edge = edge_desk(folder / "edge", desk) if with_edge else None
     plane = Plane(folder)
     plane.adapter.failures["wrong"] = LoadFailed(f"no ONNX model: {HOSTILE}")
     plane.publish("m/1", "one")
@@ -64,14 +75,15 @@ async def served(
         app = FastAPI()
         front = LocalFront(plane.registry)
         certificates = Certificates(plane.control)
-        add_pages(
-            app, plane.control, front, plane.labels, desk if with_desk else None, lambda: inference_url, certificates
-        )
+        conducted = desk if with_desk else None
+        kept = with_verdicts()
+        besides = Besides(edge=edge, verdicts=Verdicts(plane.control, kept))
+        add_pages(app, plane.control, front, plane.labels, conducted, lambda: inference_url, certificates, besides)
         add_errors(app)
         guarded = SameOrigin(app, loopback=True)
         transport = httpx.ASGITransport(guarded)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8002", headers=HTML) as client:
-            yield Served(plane, desk, guarded, client)
+            yield Served(plane, desk, guarded, client, folder / "edge", kept)
 
 
 def text(html: str) -> str:

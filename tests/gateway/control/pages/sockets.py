@@ -15,6 +15,7 @@ from gateway.dataplane import DataPlane
 from gateway.httpserver import HttpServer
 from gateway.modelaccess import FullAccess, LookOnly
 from gateway.ports import listen, url
+from tests.gateway.control.pages.deliveries import lay_out
 from tests.gateway.control.pages.fake_desk import FakeDesk, every_state
 from tests.gateway.control.pages.served import Served, served
 
@@ -32,9 +33,10 @@ class OnSockets:
         return self.site.desk
 
     def reset(self) -> None:
-        """Have all experiments as they were."""
+        """Have all experiments and channels as they were."""
         fresh = every_state()
         self.desk.__dict__.update(fresh.__dict__)
+        lay_out(self.site.edge)
 
     def do(self, act: Callable[[], Any]) -> Any:
         """Do something in the servers' loop."""

@@ -17,7 +17,7 @@ from tests.gateway.control.pages.sockets import OnSockets
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATHS = ["/", "/models/m", "/experiments", "/models/m/experiments/draft", "/models/m/experiments/breached"]
+PATHS = ["/", "/models/m", "/experiments", "/edge", "/models/m/experiments/draft", "/models/m/experiments/breached"]
 COMBINATIONS: list[tuple[int, Any, bool]] = [
     (1280, "light", True),
     (1280, "dark", False),
@@ -89,7 +89,7 @@ def test_a_page_fits_and_is_accessible_in_every_width_and_scheme(browser: Browse
                 assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("path", ["/", "/models/m", "/experiments", RUNNING])
+@pytest.mark.parametrize("path", ["/", "/models/m", "/experiments", "/edge", RUNNING])
 def test_every_control_is_reached_by_tab_and_seen_when_it_is(browser: Browser, pages: OnSockets, path: str) -> None:
     with opened(browser, pages, path, viewport={"width": 1280, "height": 900}) as page:
         page.evaluate(OPEN_ALL)

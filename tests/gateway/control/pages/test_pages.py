@@ -13,7 +13,7 @@ import pytest
 from tests.gateway.control.pages.fake_desk import FakeDesk, analysis, definition, event, every_state, view
 from tests.gateway.control.pages.served import HOSTILE, RUNNING, Served, served, tags, text
 
-PAGES = ["/", "/experiments", "/models/m", *(f"/models/m/experiments/{name}" for name in every_state().kept)]
+PAGES = ["/", "/experiments", "/edge", "/models/m", *(f"/models/m/experiments/{name}" for name in every_state().kept)]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -15,7 +16,7 @@ from gateway.experiments.store.records import CellKey, Conversion
 from gateway.experiments.store.store import Store
 from tests.gateway.experiments.store.evidence import RUN, cell, exposure, same
 
-KILLS = 15
+KILLS = int(os.environ.get("TORII_TEST_KILLS", "5"))  # `make proof-many`: many more
 
 
 def state(flush: int) -> Cell:
