@@ -29,7 +29,9 @@ edge = typer.Typer(
 Folder = Annotated[Path, typer.Argument(metavar="EDGE_DIR", help="The edge folder, as torii edge init made it")]
 Keys = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Folder of the keys, never inside of EDGE_DIR [default: EDGE_DIR-keys beside it]"),
+    typer.Option(
+        metavar="DIR", help="Folder of the keys, never inside of EDGE_DIR \\[default: EDGE_DIR-keys beside it]"
+    ),
 ]
 Version = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="The version, as digits/2")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model")]
@@ -53,7 +55,7 @@ def init(
         Words,
         typer.Option(
             metavar="ROLE=TIME",
-            help="How long signatures hold; repeatable [default: root=365d targets=90d snapshot=7d timestamp=1d]",
+            help="How long signatures hold; repeatable \\[default: root=365d targets=90d snapshot=7d timestamp=1d]",
         ),
     ] = None,
 ) -> None:
@@ -276,8 +278,8 @@ def channel(folder: Folder, model: Model, as_json: AsJson = False) -> None:
 @edge.command(epilog="Example:  [b]torii edge serve edge --keys /etc/torii/keys[/b]")
 def serve(
     folder: Folder,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 8003]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on \\[default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on \\[default: 8003]")] = None,
     keys: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder with the online keys: snapshot and timestamp are signed in time"),
@@ -287,7 +289,7 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="The browser's demo page, edge/browser/dist, to serve at /edge/v1/demo/"),
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error \\[default: info]")] = None,
 ) -> None:
     """Serve devices until SIGTERM or Ctrl-C; what changes in the folder is taken up. `torii serve --edge` does it too.
 
@@ -349,7 +351,8 @@ def _show(model: str, name: str, changed: Channel) -> None:
     current = f"version {changed.current}" if changed.current is not None else "nothing"
     rollout = changed.rollout
     more = f"; version {rollout.version} is {rollout.state}, at {rollout.percent:g} %" if rollout else ""
-    _say(f"{model}, channel {name}: everybody gets {current}{more}")
+    kept = "".join(f"; those with {each.rules} keep version {each.version}" for each in changed.settled)
+    _say(f"{model}, channel {name}: everybody gets {current}{more}{kept}")
 
 
 def _say(text: str) -> None:

@@ -23,7 +23,7 @@ _VERSION = re.compile(r"([a-z0-9][a-z0-9._-]{0,63})/([1-9][0-9]{0,17})")
 
 Version = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="What of, as digits/2")]
 Repository = Annotated[
-    Path | None, typer.Option(help="Folder of models [default: model_repo, or as ./torii.toml says]", file_okay=False)
+    Path | None, typer.Option(help="Folder of models \\[default: model_repo, or as ./torii.toml says]", file_okay=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON")]
 
@@ -36,10 +36,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON")]
 def export(
     version: Version,
     to: Annotated[str, typer.Option(help="Format: tflite, onnx, ort, pte, tfjs, saved_model, pt2 …")],
-    quantize: Annotated[str | None, typer.Option(help="Precision: fp16, dynamic or int8 [default: fp32]")] = None,
+    quantize: Annotated[str | None, typer.Option(help="Precision: fp16, dynamic or int8 \\[default: fp32]")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Rows to quantize by, an .npz of inputs/<tensor> [default: golden.npz]", dir_okay=False),
+        typer.Option(help="Rows to quantize by, an .npz of inputs/<tensor> \\[default: golden.npz]", dir_okay=False),
     ] = None,
     shape: Annotated[
         list[str] | None,
@@ -87,9 +87,11 @@ def export(
 )
 def bundle(
     version: Annotated[str | None, typer.Argument(metavar="[MODEL/VERSION]", help="What of, as digits/2")] = None,
-    target: Annotated[str | None, typer.Option(help="For whom: android, ios, browser or linux-arm64")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="For whom: android, ios, browser, linux-arm64 or linux-amd64")
+    ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Which artifact, as tflite-int8 [default: the target's plain one]")
+        str | None, typer.Option(help="Which artifact, as tflite-int8 \\[default: the target's plain one]")
     ] = None,
     golden: Annotated[
         Path | None,

@@ -33,5 +33,5 @@ def configure(level: str) -> None:
 
 def quieten() -> None:
     """Have libraries that tell much say what matters alone."""
-    for noisy in ("alembic", "httpx", "httpcore", "asyncio", "urllib3", "uvicorn.error"):
+    for noisy in ("alembic", "httpx", "httpcore", "asyncio", "urllib3", "uvicorn.error", "tuf"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -141,6 +141,7 @@ class _Export:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._work))
         source = await asyncio.to_thread(copied, way[0].source, found, folder)
         signature = self._material.signature or await self._asked(way[0].source, source)
+        _check_shapes(self._request.shapes, signature)
         made = await self._converted(way, source, signature)
         certificate = await self._certified(way, source, made)
         if not certificate.passed:
@@ -237,6 +238,13 @@ def _material(request: ExportRequest) -> _Material:
         given.check(signature)
     compared = given if golden is None or (given is not None and given.labels is not None) else golden
     return _Material(compared, given or golden, signature, tolerance)
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], signature: Signature | None) -> None:
+    """A name that is mistyped would change nothing, and nobody would know."""
+    known = {each.name for each in signature.inputs} if signature else set(shapes)
+    if unknown := sorted(shapes.keys() - known):
+        raise InvalidInput(f"--shape {unknown[0]:.80}: expected one of the inputs {', '.join(sorted(known))}")
 
 
 def _signature_of(data: Data) -> Signature:

@@ -32,6 +32,7 @@ _DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ios": ("tflite", "executorch"),
     "browser": ("onnxruntime",),
     "linux-arm64": ("tflite",),
+    "linux-amd64": ("tflite",),
 }
 """What a target gets by default: the plain artifact of the first of these runtimes that has one."""
 

@@ -30,6 +30,7 @@ TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "ios": ("tflite", "executorch", "onnxruntime"),
     "browser": ("onnxruntime", "tflite", "tfjs"),
     "linux-arm64": ("tflite", "onnxruntime", "executorch"),
+    "linux-amd64": ("tflite", "onnxruntime", "executorch"),
 }
 """The runtimes that each target has."""
 

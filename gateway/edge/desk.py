@@ -16,7 +16,7 @@ from gateway.config import ConfigError
 from gateway.edge.channel_file import Channel
 from gateway.edge.channel_folder import ChannelFolder
 from gateway.edge.channels import halt, rollback
-from gateway.errors import NotAllowed
+from gateway.errors import Conflict, NotAllowed
 from gateway.experiments.deliveries import Deliveries
 from gateway.experiments.report import Event
 
@@ -40,6 +40,11 @@ class ChannelView:
     name: str
     channel: Channel
     reported: tuple[Reported, ...]
+
+    @property
+    def undoes(self) -> str:
+        """What rolling back takes back; empty where there is nothing to go back to."""
+        return undoes(self.channel)
 
 
 class EdgeDesk:
@@ -94,11 +99,18 @@ class EdgeDesk:
         """Stop a rollout. Raises ModelNotFound, Conflict where none runs, InvalidInput, NotAllowed for the file."""
         await self._change(model, channel, "halted", reason, who, lambda each: halt(each, reason, datetime.now(UTC)))
 
-    async def roll_back(self, model: str, channel: str, reason: str, who: str) -> None:
-        """Go back to what a channel gave before. Raises as `halt` does."""
-        await self._change(
-            model, channel, "rolled back", reason, who, lambda each: rollback(each, reason, datetime.now(UTC))
-        )
+    async def roll_back(self, model: str, channel: str, reason: str, who: str, seen: str = "") -> None:
+        """Go back to what a channel gave before. Raises as `halt` does, and Conflict where it undoes not what was seen.
+
+        So a second one, by somebody who saw the same, does not go back one version more.
+        """
+
+        def back(there: Channel) -> Channel:
+            if seen and undoes(there) != seen:
+                raise Conflict(f"it has changed meanwhile: everybody gets {summary(there)}; look again")
+            return rollback(there, reason, datetime.now(UTC))
+
+        await self._change(model, channel, "rolled back", reason, who, back)
 
     async def _change(
         self, model: str, channel: str, action: str, reason: str, who: str, change: Callable[[Channel], Channel]
@@ -124,6 +136,16 @@ def summary(channel: Channel) -> str:
     return (
         current if rollout is None else f"{current}, version {rollout.version} {rollout.state} at {rollout.percent:g} %"
     )
+
+
+def undoes(channel: Channel) -> str:
+    """What a rollback takes back, in words: a rollout, or else what everybody has."""
+    rollout = channel.rollout
+    if rollout is not None and rollout.state != "done":
+        return f"the rollout of version {rollout.version}"
+    if not channel.former:
+        return ""
+    return "to nothing" if (before := channel.former[-1].current) is None else f"to version {before}"
 
 
 def _reported(stored: Deliveries, model: str, channel: str) -> tuple[Reported, ...]:

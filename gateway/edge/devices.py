@@ -47,6 +47,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.min_ram_mb is not None and self.min_ram_mb < 1:
             raise InvalidInput(f"min_ram_mb: expected a positive number of MiB, got {self.min_ram_mb}")
 
+    def __str__(self) -> str:
+        lists = ("os", self.os), ("arch", self.arch), ("runtime", self.runtime)
+        said = [f"{name} {'/'.join(each)}" for name, each in lists if each]
+        said += [f"app {self.min_app} or newer"] if self.min_app else []
+        said += [f"{self.min_ram_mb} MiB or more"] if self.min_ram_mb else []
+        return ", ".join(said) or "all"
+
     def allow(self, device: Device) -> bool:
         """Whether a device may have it; one that does not say what a rule asks for may not."""
         arch = _ARCHITECTURES.get(device.arch, device.arch)

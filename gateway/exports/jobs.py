@@ -26,6 +26,9 @@ from gateway.exports.origin import Origin
 _log = logging.getLogger(__name__)
 
 _MOST_WAITING: Final = 16
+_MOST_HELD_BYTES: Final = 128 << 20
+"""Of calibration data that wait in memory."""
+
 _KEPT: Final = 50
 _LOG_LINES: Final = 50
 _AGAIN_S: Final = 60.0
@@ -61,6 +64,7 @@ class Job:
     started: datetime | None = None
     ended: datetime | None = None
     task: asyncio.Task[None] | None = None
+    calibration_bytes: int = 0
 
     @property
     def certificate(self) -> Certificate | None:
@@ -110,7 +114,10 @@ class Exports:
                 raise Conflict(f"{order} is being exported to {form} already: {job.id} is {job.state}")
         if len(alive) > self._most_waiting:
             raise Overloaded(f"{self._most_waiting} exports wait already; come again later", _AGAIN_S)
-        job = Job(secrets.token_hex(6), order, datetime.now(UTC))
+        held = sum(job.calibration_bytes for job in alive)
+        if held and held + len(calibration) > _MOST_HELD_BYTES:
+            raise Overloaded(f"{held} bytes of calibration data wait already; come again later", _AGAIN_S)
+        job = Job(secrets.token_hex(6), order, datetime.now(UTC), calibration_bytes=len(calibration))
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job, calibration), name=f"export {order} to {form}")
         self._forget()

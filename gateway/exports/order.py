@@ -9,9 +9,11 @@ import msgspec
 
 from adapters.errors import InvalidInput
 from adapters.export.formats import Form, form_named
+from adapters.export.tolerances import tolerance_for
 from gateway.types import MODEL_NAME
 
 _MOST_SIZES = 16
+_MOST_CHARACTERS = 300
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -65,5 +67,7 @@ def checked(order: Order) -> Order:
         raise InvalidInput(f"model {order.model!r:.80}: expected a name of a-z 0-9 . _ - (64 at most)")
     if len(order.shapes) > _MOST_SIZES or any(len(shape) > _MOST_SIZES for shape in order.shapes.values()):
         raise InvalidInput(f"shapes: expected at most {_MOST_SIZES} inputs, of at most {_MOST_SIZES} axes")
-    _ = order.form
+    if any(len(name) > _MOST_CHARACTERS for name in order.shapes):
+        raise InvalidInput(f"shapes: expected names of at most {_MOST_CHARACTERS} characters")
+    tolerance_for(order.form.precision, order.tolerance)
     return order

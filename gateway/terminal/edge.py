@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from gateway.edge.devices import Rules
 from gateway.terminal.tables import size
 
 _STYLES = {"running": "yellow", "halted": "red", "done": "green"}
@@ -54,6 +56,8 @@ def channels(found: Iterable[Mapping[str, Any]]) -> Table:
             state = Text(rollout["state"], _STYLES[rollout["state"]])
             row = [_progress(rollout), state, rules(rollout["rules"]), Text(rollout["reason"])]
         table.add_row(each["model"], each["channel"], str(each["current"] or "none"), *row)
+        for kept in each["settled"]:
+            table.add_row("", "", str(kept["version"]), "", Text("settled", "green"), rules(kept["rules"]))
     return table
 
 
@@ -69,10 +73,7 @@ def history(found: Iterable[Mapping[str, Any]]) -> Table:
 
 def rules(found: Mapping[str, Any]) -> str:
     """Whom a rollout is for, in a few words."""
-    listed = [f"{name} {'/'.join(found[name])}" for name in ("os", "arch", "runtime") if found.get(name)]
-    listed += [f"app {found['min_app']} or newer"] if found.get("min_app") else []
-    listed += [f"{found['min_ram_mb']} MiB or more"] if found.get("min_ram_mb") else []
-    return ", ".join(listed) or "all"
+    return str(msgspec.convert(found, Rules))
 
 
 def _progress(rollout: Mapping[str, Any]) -> str:

@@ -124,7 +124,8 @@ def lines(done: Mapping[str, Any]) -> Iterator[str | Table]:
         before, after = (f"{accuracy[each] * 100:.4g} %" for each in ("before", "after"))
         yield f"right answers: {before} before, {after} after, of {accuracy['rows']} labelled rows"
     data = certificate["data"]
-    yield f"compared on {data['rows']} rows of {plain(data['name'])} ({data['kind']})"
+    of = "" if data["kind"] == "random" else f" of {plain(data['name'])}"
+    yield f"compared on {data['rows']} {data['kind']} rows{of}"
     if done["deployment"]:
         yield f"a gateway over this folder serves it as {plain(done['deployment'])}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -15,7 +16,10 @@ from tuf.api.metadata import MetaFile
 
 from tests.edge_client.conftest import factor, make_model
 from tests.edge_client.repository import ROLES, EdgeServer, Repository, answer, make_bundle
-from torii_edge import EdgeModel, Limits, Outcome
+from torii_edge import EdgeModel, Limits, Offline, Outcome, Refused, Update
+from torii_edge.command import _say
+from torii_edge.manifest import dtype_of
+from torii_edge.offers import _offer
 
 Attack = Callable[[EdgeServer], None]
 
@@ -384,3 +388,76 @@ def test_a_server_that_sends_ever_so_slowly_is_given_up(
     assert "took longer than" in update.detail
     del server.acts[part]
     assert model.update().outcome is Outcome.INSTALLED
+
+
+HUGE = b"9" * 400
+
+
+@pytest.mark.parametrize(
+    ("part", "sent"),
+    [
+        ("/check", b'{"version": 2, "target": "a/b", "sha256": "", "poll_s": ' + HUGE + b"}"),
+        ("/check", b'{"version": ' + HUGE + b', "target": "a/b", "sha256": ""}'),
+        ("/check", b'{"version": 2, "target": "a/b", "sha256": "", "delta": {"target": 1}}'),
+        ("/check", b"[" * 100_000),
+        ("/check", b'{"version": 2, "target": "\\ud800/x", "sha256": "\\ud800"}'),
+        ("timestamp.json", b'{"signatures": [], "signed": {"_type": "timestamp", "version": ' + HUGE + b"}}"),
+        ("timestamp.json", b'{"signatures": "x", "signed": {"_type": "timestamp"}}'),
+        ("root.json", b'{"signatures": [{"keyid": 1, "sig": []}], "signed": {"_type": "root", "keys": [[]]}}'),
+    ],
+)
+def test_whatever_a_server_says_an_update_ends_in_order(
+    model: EdgeModel, server: EdgeServer, part: str, sent: bytes
+) -> None:
+    server.offered = server.repository.offer(2)
+    server.acts[part] = lambda to: answer(to, 200, sent)
+    update = model.update()
+    assert not update.outcome.good
+    assert (update.version, factor(model)) == (1, 1.5)
+
+
+def test_what_is_nested_too_deep_to_be_shown_is_refused_in_order() -> None:
+    nested: list[object] = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        nested = [nested]
+    with pytest.raises(Offline, match="version: the server answered"):
+        _offer({"version": nested})
+    with pytest.raises(Refused, match="datatype"):
+        dtype_of(nested)
+
+
+def test_what_a_server_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    _say(Update(Outcome.OFFLINE, 1, "503 \x1b[2J\x9b1m\rdone\nünder way"))
+    told = capsys.readouterr().out
+    assert told == "offline: version 1 is in use (503 \ufffd[2J\ufffd1m\ufffddone\ufffdünder way)\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 206 P\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 5000 + b"\r\nx",
+        b"HTTP/1.1 999 \xff\xfe\r\n\xff: \xff\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("part", ["/check", "timestamp.json", "targets/", "reports"])
+def test_whatever_comes_instead_of_http_an_update_ends_in_order(
+    model: EdgeModel, server: EdgeServer, tmp_path: Path, part: str, head: bytes
+) -> None:
+    def act(to: BaseHTTPRequestHandler) -> None:
+        to.wfile.write(head)
+        to.close_connection = True
+
+    server.offered = server.repository.offer(2)
+    (tmp_path / "device" / "incoming" / f"{server.offered['sha256']}.part").write_bytes(b"PK")  # it asks for the rest
+    server.acts[part] = act
+    update = model.update()
+    assert update.outcome.good is (part == "reports")
+    assert (update.version, factor(model)) == ((2, 2.5) if part == "reports" else (1, 1.5))

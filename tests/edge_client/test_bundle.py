@@ -125,6 +125,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a datatype that there is not": (_set("inputs", 0, "datatype", to="FP1"), "datatype 'FP1'"),
     "a shape that is none": (_set("inputs", 0, "shape", to=[True]), "expected sizes"),
     "a tolerance below zero": (_set("tolerance", to={"max_abs": -1}), "a number of 0 or more"),
+    "a tolerance that no float can be": (_set("tolerance", to={"max_abs": 10**400}), "a number of 0 or more"),
+    "a tolerance without an end": (_set("tolerance", to={"max_abs": float("inf")}), "a number of 0 or more"),
     "inputs that are none": (_set("inputs", to=[1]), "expected name, datatype and shape"),
 }
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.edge_client.conftest import Numbers, factor, make_model
 from tests.edge_client.repository import EdgeServer, answer, golden_data, make_bundle
-from torii_edge import Busy, EdgeModel, NotInstalled, Outcome
+from torii_edge import Busy, EdgeModel, InstalledModel, NotInstalled, Outcome
 from torii_edge.durable import sole
+from torii_edge.reports import Outbox
 from torii_edge.store import Store
 
 
@@ -78,7 +79,9 @@ def test_reports_that_the_server_will_never_take_do_not_wait_for_ever(model: Edg
 
 def test_a_device_for_which_there_is_nothing_keeps_what_it_has(model: EdgeModel, server: EdgeServer) -> None:
     server.offered = None
-    assert model.update().outcome is Outcome.NOTHING
+    update = model.update()
+    assert update.outcome is Outcome.NOTHING
+    assert update.detail == "digits, channel stable, for linux-arm64 with numbers", "what a bundle has to be of"
     assert factor(model) == 1.5
 
 
@@ -363,3 +366,26 @@ def test_a_bundle_during_whose_self_check_the_device_stopped_again_and_again_is_
     update = model.update()
     assert (update.outcome, factor(model)) == (Outcome.UNFIT, 1.5)
     assert "began 3 times" in update.detail
+
+
+@pytest.mark.parametrize("spoiled", ["", "{}", "[]", '{"declined": [1]}', '{"declined": {}, "more": 1}', "[" * 9999])
+def test_notes_that_cannot_be_read_are_as_good_as_none(tmp_path: Path, spoiled: str) -> None:
+    for name in ("notes.json", "current.json", "reports.json"):
+        (tmp_path / name).write_text(spoiled)
+    store = Store(tmp_path)
+    assert (store.notes().declined, store.notes().signed, store.current()) == ({}, True, None)
+    assert Outbox(tmp_path / "reports.json", "").waiting == 0
+
+
+def test_a_root_that_is_none_is_named(device: Callable[..., EdgeModel], tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"image": []}')
+    update = device(trusted_root=wrong).update()
+    assert (update.outcome, update.version) == (Outcome.REFUSED, None)
+    assert "the trusted root that came with the app is no root metadata" in update.detail
+
+
+def test_running_what_was_never_fetched_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(NotInstalled, match="no model in use; an update fetches one"):
+        InstalledModel(tmp_path / "nothing").run({})
+    assert not (tmp_path / "nothing").exists()

@@ -91,7 +91,10 @@ def test_an_export_can_be_read_by_programs(repository: Path, engine: FakeEngine)
         ((*EXPORT, "--control", "http://127.0.0.1:1"), "the control API does not answer at http://127.0.0.1:1"),
         (("bundle",), "expected MODEL/VERSION with --target, or --check FILE"),
         (("bundle", "m/1"), "expected MODEL/VERSION with --target, or --check FILE"),
-        (("bundle", "m/1", "--target", "fridge"), "target: expected one of android, ios, browser, linux-arm64"),
+        (
+            ("bundle", "m/1", "--target", "fridge"),
+            "target: expected one of android, ios, browser, linux-arm64, linux-amd64",
+        ),
         (("bundle", "m/1", "--target", "android"), "torii export m/1 --to tflite makes one"),
     ],
 )

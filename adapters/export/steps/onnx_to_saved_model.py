@@ -100,7 +100,9 @@ def _write(job: Job, model: onnx.ModelProto, converted: Any) -> None:
     if len(names) != len(converted.inputs):
         raise Refusal(f"onnx2tf made {len(converted.inputs)} inputs of {len(names)}: one of them is not used")
     tensors = zip(converted.inputs, names, strict=True)
-    specs = [tf.TensorSpec(each.shape, each.dtype, name=_plain(name)) for each, name in tensors]
+    # TensorFlow takes no argument's name that begins with an underscore.
+    plain = ((each, _plain(name).lstrip("_") or "input") for each, name in tensors)
+    specs = [tf.TensorSpec(each.shape, each.dtype, name=name) for each, name in plain]
 
     def call(*inputs: Any) -> dict[str, Any]:
         answers = converted(list(inputs) if len(inputs) > 1 else inputs[0], training=False)

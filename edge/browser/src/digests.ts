@@ -11,9 +11,9 @@ export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The bytes of an even number of hexadecimal digits; null if it is something else. */
+/** The bytes of an even number of hexadecimal digits, 64 bytes at most; null if it is something else. */
 export function fromHex(digits: string): Bytes | null {
-  if (!/^([0-9a-f]{2})*$/i.test(digits)) return null;
+  if (!/^([0-9a-f]{2}){0,64}$/i.test(digits)) return null;
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 

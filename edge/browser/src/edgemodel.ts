@@ -8,6 +8,7 @@ import { downloaded, offered, signedTarget } from "./offer.ts";
 import { type Report, Reports } from "./reports.ts";
 import { type Runtimes, type Session, started } from "./runtimes/runtime.ts";
 import { type SelfCheck, selfCheck } from "./selfcheck.ts";
+import { integer } from "./shapes.ts";
 import { Shelf, type Slot } from "./shelf.ts";
 import type { Store } from "./store.ts";
 import type { Tensor } from "./tensors.ts";
@@ -119,12 +120,13 @@ export class EdgeModel {
     const path = await offered(this.#network, model, { channel, runtime, app, ramMb: ramMb(), id, have });
     if (path === null) return "nothing";
     const target = signedTarget(trust, path, model, app);
+    const version = integer(target.custom.version, `the signed version of ${path.slice(0, 200)}`, 1);
     if (target.sha256 === have) return "unchanged";
     if (await this.#shelf.isRefused(target.sha256)) {
       throw new Refused("self-check", `${path} did not work on this device before: it is not tried again`);
     }
     const bytes = await downloaded(this.#network, target, this.#options.onProgress ?? (() => {}));
-    const slot: Slot = { sha256: target.sha256, target: path, version: Number(target.custom.version), at: now().toISOString() };
+    const slot: Slot = { sha256: target.sha256, target: path, version, at: now().toISOString() };
     await this.#install(bytes, slot);
     return "installed";
   }

@@ -3,7 +3,7 @@
 import { type Bytes, sha256 } from "./digests.ts";
 import { Refused } from "./errors.ts";
 import type { Network, OnProgress } from "./network.ts";
-import { parsed, record, text } from "./shapes.ts";
+import { parsed, record, shown, text } from "./shapes.ts";
 import type { TargetFile } from "./tuf/metadata.ts";
 import type { Trust } from "./tuf/trust.ts";
 
@@ -39,7 +39,7 @@ export function signedTarget(trust: Trust, path: string, model: string, app: str
   const target = trust.target(path);
   if (!target) throw new Refused("signature", `the server offers ${path.slice(0, 200)}, which is not among the signed targets`);
   if (target.custom.model !== model) {
-    throw new Refused("tampered", `the server offers ${path}, which is signed for the model ${String(target.custom.model)}, not for ${model}`);
+    throw new Refused("tampered", `the server offers ${path}, which is signed for the model ${shown(target.custom.model)}, not for ${model}`);
   }
   const needed = target.custom.min_app;
   if (typeof needed === "string" && app !== null && compareVersions(app, needed) < 0) {

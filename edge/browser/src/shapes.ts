@@ -49,6 +49,11 @@ export function own<T>(of: Record<string, T>, field: string): T | undefined {
 }
 
 function wrong(what: string, expected: string, got: unknown): Refused {
-  const shown = JSON.stringify(got) ?? String(got);
-  return new Refused("malformed", `${what}: expected ${expected}, got ${shown.slice(0, 80)}`);
+  return new Refused("malformed", `${what}: expected ${expected}, got ${shown(got)}`);
+}
+
+/** A value in few words. Of what may be nested too deep to be walked, or have a `toString` of its own, the kind alone. */
+export function shown(value: unknown): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "a list" : "an object";
+  return (JSON.stringify(value) ?? "nothing").slice(0, 80);
 }

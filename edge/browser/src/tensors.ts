@@ -51,7 +51,11 @@ export function readTensor(value: unknown, what: string): Tensor {
   if (!data.every((each) => typeof each === "number" || typeof each === "boolean")) {
     throw new Refused("malformed", `${what}.data: expected numbers`);
   }
-  return { ...info, data: dataOf(info.datatype, data.map(Number)) };
+  const values = data.map(Number);
+  if (info.datatype.endsWith("INT64") && !values.every(Number.isInteger)) {
+    throw new Refused("malformed", `${what}.data: expected integers for ${info.datatype}`);
+  }
+  return { ...info, data: dataOf(info.datatype, values) };
 }
 
 export function dataOf(datatype: Datatype, values: readonly number[]): Data {

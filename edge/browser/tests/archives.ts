@@ -45,9 +45,9 @@ export function zip(entries: readonly Entry[]): Bytes {
 }
 
 /** A bundle whose model is one number, which the fake runtime adds to its input; golden data say that it is 1. */
-export function bundle({ version = 1, adds = 1, model = "m", runtime = "fake", manifest = {} as object, extra = [] as Entry[] } = {}): Bytes {
+export function bundle({ version = 1, adds = 1, model = "m", runtime = "fake", manifest = {} as object, golden: first = {} as object, extra = [] as Entry[] } = {}): Bytes {
   const info = { name: "x", datatype: "FP32", shape: [2, 2] };
-  const golden = { inputs: [{ ...info, data: [1, 5, 7, 2] }], outputs: [{ ...info, name: "y", data: [2, 6, 8, 3] }] };
+  const golden = { inputs: [{ ...info, data: [1, 5, 7, 2], ...first }], outputs: [{ ...info, name: "y", data: [2, 6, 8, 3] }] };
   const files: Entry[] = [
     { name: "golden.json", bytes: utf8(JSON.stringify(golden)) },
     { name: "model.bin", bytes: utf8(String(adds)) },

@@ -85,6 +85,8 @@ const WRONG: Record<string, [Bytes, RegExp]> = {
   "a newer schema": [bundle({ manifest: { schema: 2 } }), /expected schema 1, got 2/],
   "a model file that is not there": [bundle({ manifest: { model_file: "__proto__" } }), /no __proto__/],
   "a version that is none": [bundle({ manifest: { version: "1" } }), /manifest.version: expected an integer/],
+  "a schema that is no plain value": [bundle({ manifest: { schema: { toString: 1, valueOf: 1 } } }), /expected schema 1, got an object/],
+  "golden integers that are none": [bundle({ golden: { name: "x", datatype: "INT64", shape: [2], data: [1, 1.5] } }), /expected integers for INT64/],
   "a datatype that browsers lack": [bundle({ manifest: { inputs: [{ name: "x", datatype: "BYTES", shape: [1] }] } }), /BYTES is not known/],
 };
 

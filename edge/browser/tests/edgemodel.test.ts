@@ -109,7 +109,7 @@ test("what the server offers and nobody signed is refused, and the last good mod
   await refuses(model, /not among the signed targets/);
   device.repository.add("other/1/o.zip", bundle({ model: "other" }), { model: "other", version: 1 });
   device.server.offer = "other/1/o.zip";
-  await refuses(model, /signed for the model other, not for m/);
+  await refuses(model, /signed for the model "other", not for m/);
   assert.equal(await answers(model), 42);
 });
 
@@ -122,6 +122,22 @@ test("a bundle that was changed on its way is refused", async () => {
   }
   await refuses(model, /SHA-256 differs/);
   assert.equal(model.current, null);
+});
+
+test("an answer or a signed word that is none is refused in order, however it is made", async () => {
+  const device = new Device();
+  const model = await device.open();
+  for (const target of ["[".repeat(30_000) + "]".repeat(30_000), '{"toString": 1}', "1e999", "null", '["m"]']) {
+    device.server.answer = `{"target": ${target}, "__proto__": {"target": "m"}}`;
+    await refuses(model, /check.target: expected text, got/);
+  }
+  device.server.answer = null;
+  for (const version of ["1", null, true, [1], { valueOf: 1 }]) {
+    device.offer(1, bundle(), { version });
+    await refuses(model, /the signed version of m\/1\/m-1-browser.zip: expected an integer of 1 or more/);
+  }
+  device.offer(1, bundle(), { model: { toString: 1 } });
+  await refuses(model, /signed for the model an object, not for m/);
 });
 
 test("a bundle with another model, or of another version than signed, is refused", async () => {

@@ -11,8 +11,9 @@ export class FakeServer {
   readonly asked: string[] = [];
   readonly reports: Report[] = [];
   repository: Repository;
-  /** The target that is offered; null: 204. */
+  /** The target that is offered, or the whole answer; null: 204. */
   offer: string | null = null;
+  answer: string | null = null;
   online = true;
 
   constructor(repository: Repository) {
@@ -28,6 +29,7 @@ export class FakeServer {
       return new Response("{}", { status: 202 });
     }
     if (path.startsWith("models/")) {
+      if (this.answer !== null) return new Response(this.answer);
       return this.offer === null ? new Response(null, { status: 204 }) : Response.json({ target: this.offer });
     }
     const bytes = this.repository.files.get(path);

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = int(given.act(given))
     except (EdgeError, ValueError, OSError) as error:
-        sys.stderr.write(f"torii-edge: {error}\n")
+        sys.stderr.write(f"torii-edge: {_plain(str(error))}\n")
         status = _FAILED if isinstance(error, EdgeError) else _MISUSED
     sys.exit(status)
 
@@ -132,6 +132,11 @@ def _rollback(given: argparse.Namespace) -> int:
 
 def _say(update: Update) -> None:
     version = "none" if update.version is None else str(update.version)
-    detail = f" ({update.detail})" if update.detail else ""
+    detail = f" ({_plain(update.detail)})" if update.detail else ""
     sys.stdout.write(f"{update.outcome.value}: version {version} is in use{detail}{os.linesep}")
     sys.stdout.flush()
+
+
+def _plain(text: str) -> str:
+    """What a server said may have control characters in it, and those are not for a terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

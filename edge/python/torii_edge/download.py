@@ -19,7 +19,7 @@ from torii_edge.store import BUNDLE, Release, Store
 from torii_edge.transport import CHUNK_BYTES, Server
 from torii_edge.trust import Target
 
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)")
 _HEAD: Final = struct.Struct("<8sqqq")
 """A bsdiff patch's mark, the bytes of its control and difference blocks, and those of what it makes."""
 _SPARE_BYTES: Final = 1 << 20

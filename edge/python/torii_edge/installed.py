@@ -106,6 +106,8 @@ class InstalledModel:
 
     def _fallen_back(self, reason: str, bad: Release | None = None) -> Release:
         """The last good model, from now on the one in use."""
+        if bad is None and self.store.previous() is None:
+            raise NotInstalled(f"{self.store.folder}: {reason}; an update fetches one")
         with self.store.changing():
             try:
                 good = self.store.fall_back()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Final
 
 import numpy as np
@@ -60,7 +62,7 @@ class Manifest:
         """Read a manifest; raises Refused, naming the field that is wrong."""
         fields = parse_object(text, MANIFEST)
         if fields.get("schema") != 1:
-            raise Refused(f"{MANIFEST}: schema: expected 1, got {fields.get('schema')!r:.40}; a newer client reads it")
+            raise Refused(f"{MANIFEST}: schema: expected 1, got {brief(fields.get('schema'))}; a newer client reads it")
         files = {_file(name): _digest(name, of) for name, of in _of(fields, "files", dict).items()}
         manifest = cls(
             model=_of(fields, "model", str),
@@ -103,14 +105,14 @@ def parse_object(text: bytes, name: str) -> dict[str, Any]:
 def dtype_of(datatype: object) -> np.dtype[Any]:
     """Numpy's type for one of V2's names; raises Refused where there is none."""
     if not isinstance(datatype, str) or datatype not in _DTYPES:
-        raise Refused(f"datatype {datatype!r:.40}: expected one of {', '.join(sorted(_DTYPES))}")
+        raise Refused(f"datatype {brief(datatype)}: expected one of {', '.join(sorted(_DTYPES))}")
     return np.dtype(_DTYPES[datatype])
 
 
 def _of(fields: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Refused(f"{MANIFEST}: {name}: expected {kind.__name__}, got {value!r:.80}")
+        raise Refused(f"{MANIFEST}: {name}: expected {kind.__name__}, got {brief(value)}")
     return value
 
 
@@ -120,8 +122,8 @@ def _optional(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _number(name: object, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
-        raise Refused(f"{MANIFEST}: tolerance: {name!r:.40}: expected a number of 0 or more, got {value!r:.40}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
+        raise Refused(f"{MANIFEST}: tolerance: {name!r:.40}: expected a number of 0 or more, got {brief(value)}")
     return float(value)
 
 
@@ -136,7 +138,7 @@ def _digest(name: str, described: object) -> tuple[str, int]:
         sha256, length = described.get("sha256"), described.get("bytes")
         if isinstance(sha256, str) and _DIGEST.fullmatch(sha256) and isinstance(length, int) and length >= 0:
             return sha256, length
-    raise Refused(f"{MANIFEST}: files: {name}: expected its sha256 and bytes, got {described!r:.80}")
+    raise Refused(f"{MANIFEST}: files: {name}: expected its sha256 and bytes, got {brief(described)}")
 
 
 def _specs(fields: Mapping[str, Any], name: str) -> tuple[TensorSpec, ...]:
@@ -147,7 +149,7 @@ def _specs(fields: Mapping[str, Any], name: str) -> tuple[TensorSpec, ...]:
             or not isinstance(each.get("name"), str)
             or not isinstance(each.get("shape"), list)
         ):
-            raise Refused(f"{MANIFEST}: {name}: expected name, datatype and shape, got {each!r:.80}")
+            raise Refused(f"{MANIFEST}: {name}: expected name, datatype and shape, got {brief(each)}")
         dtype_of(each.get("datatype"))
         specs.append(TensorSpec(each["name"], each["datatype"], tuple(_size(size) for size in each["shape"])))
     return tuple(specs)
@@ -158,4 +160,4 @@ def _size(size: object) -> int | None:
         return None
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
-    raise Refused(f"{MANIFEST}: shape: expected sizes, -1 for a free one, got {size!r:.40}")
+    raise Refused(f"{MANIFEST}: shape: expected sizes, -1 for a free one, got {brief(size)}")

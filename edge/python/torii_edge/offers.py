@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -81,7 +82,7 @@ def _unmet(target: Target, source: Source) -> Iterator[str]:
     """What was signed to be needed, and is not here: the server saw to that, if it is honest."""
     runtime, app, ram_mb = (target.custom.get(name) for name in ("runtime", "min_app", "min_ram_mb"))
     if runtime is not None and runtime not in source.runtimes:
-        yield f"it needs {runtime!r:.40}, and there is {', '.join(source.runtimes) or 'no runtime'}"
+        yield f"it needs {brief(runtime)}, and there is {', '.join(source.runtimes) or 'no runtime'}"
     if isinstance(app, str) and _numbers(source.device.app) < _numbers(app):
         yield f"it needs version {app:.40} of the app, and this is {source.device.app or 'unknown'}"
     if isinstance(ram_mb, int) and (source.device.ram_mb or 0) < ram_mb:
@@ -125,11 +126,11 @@ def poll_s_of(value: object) -> float | None:
     """The seconds after which the server wants to be asked again, within reason."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value != value:  # noqa: PLR0124  # NaN
         return None
-    return min(max(float(value), _SHORTEST_POLL_S), _LONGEST_POLL_S)
+    return float(min(max(value, _SHORTEST_POLL_S), _LONGEST_POLL_S))  # bounded first: not every integer has a float
 
 
 def _field(fields: dict[str, Any], name: str, kind: type[Any]) -> Any:
     value = fields.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Offline(f"{name}: the server answered {value!r:.80}, expected {kind.__name__}")
+        raise Offline(f"{name}: the server answered {brief(value)}, expected {kind.__name__}")
     return value

@@ -79,7 +79,7 @@ class Outbox:
         self._write({"told": told or kept["told"], "waiting": [*waiting, report][-_MOST_WAITING:]})
 
     def _read(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             kept = json.loads(self._file.read_bytes())
             return {"told": kept["told"], "waiting": [dict(each) for each in kept["waiting"]]}
         return {"told": None, "waiting": []}

@@ -62,7 +62,7 @@ def check_in_child(folder: Path, within_s: float) -> Checked:
     try:
         answer = json.loads(ended.stdout)
         return Checked(bool(answer["passed"]), str(answer["reason"]), tuple(map(float, answer["latency_ms"])))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Checked(False, f"the model ended its process with status {ended.returncode}")
 
 

@@ -25,3 +25,9 @@ class Source:
     runtimes: Sequence[str]
     limits: Limits
     refresh_s: float
+
+    @property
+    def wish(self) -> str:
+        """For whom a model is asked, in words: what a bundle must be of, where there is none."""
+        where = "-".join(each for each in (self.device.os, self.device.arch) if each)
+        return f"{self.model}, channel {self.channel}, for {where} with {', '.join(self.runtimes) or 'no runtime'}"

@@ -174,7 +174,7 @@ class Store:
 
     def notes(self) -> Notes:
         """What was noted; nothing where that cannot be read."""
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
             fields = json.loads((self.folder / _NOTES).read_bytes())
             declined = {str(key): (until, str(reason)) for key, (until, reason) in fields.pop("declined").items()}
             return Notes(declined=declined, **fields)
@@ -187,7 +187,7 @@ class Store:
     def _pointed(self, which: str) -> Release | None:
         try:
             sha256 = json.loads((self.folder / _CURRENT).read_bytes())[which]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return self._release(sha256) if isinstance(sha256, str) else None
 
@@ -196,5 +196,5 @@ class Store:
         try:
             facts: dict[str, Any] = json.loads((folder / _RELEASE).read_bytes())
             return Release(folder=folder, **facts)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None

@@ -89,11 +89,17 @@ class Trust:
         before = self._files()
         with _refusing():
             try:
-                updater = Updater(str(self._folder), METADATA, fetcher=self._fetcher, bootstrap=self._root)
+                updater = self._updater()
                 updater.refresh()
             finally:
                 self._keep(before)
         return Signed(updater)
+
+    def _updater(self) -> Updater:
+        try:
+            return Updater(str(self._folder), METADATA, fetcher=self._fetcher, bootstrap=self._root)
+        except RepositoryError as error:
+            raise Refused(f"the trusted root that came with the app is no root metadata: {error}") from error
 
     def _files(self) -> dict[Path, tuple[int, int]]:
         files = [each for each in self._folder.rglob("*.json") if each.is_file()]

@@ -79,6 +79,7 @@ class Updating:
         try:
             with self._store.changing():
                 outcome = self._changed()
+            detail = self._source.wish if outcome is Outcome.NOTHING else ""
         except EdgeError as error:
             outcome, detail = next(each for kind, each in _BY_ERROR if isinstance(error, kind)), str(error)
         except OSError as error:

@@ -89,6 +89,8 @@ def read_catalog(folder: Path, before: Catalog) -> Catalog:
             catalog = _listed(catalog, metadata)
     except (OSError, ConfigError) as error:
         problems.append(_said(error))
+    except (KeyError, TypeError, AttributeError) as error:
+        problems.append(f"metadata: expected what TUF's roles have, got something else: {error!r:.200}")
     channels, stamps = _channels(folder, before, problems)
     return replace(catalog, channels=channels, stamps=stamps, problems=tuple(problems))
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from adapters.errors import InvalidInput
 from gateway.edge.server import reports
@@ -33,6 +33,8 @@ async def report(request: web.Request) -> web.Response:
     # A web page of elsewhere may have a browser post anything but this.
     if request.content_type != "application/json":
         raise InvalidInput(f"content-type: expected application/json, got {request.content_type!r:.80}")
+    if encoding := request.headers.get(hdrs.CONTENT_ENCODING):
+        raise InvalidInput(f"content-encoding: expected none, got {encoding!r:.80}")
     if state.tally.full:
         raise Overloaded("the store takes no reports just now, and as many wait as may: report again", _AGAIN_S)
     receipt = take(state, await _body(request))
@@ -47,6 +49,8 @@ async def _body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"body: expected within {_BODY_S:g} s") from None
+    except web.RequestPayloadError as error:
+        raise InvalidInput(f"body: {error!s:.200}") from None
 
 
 def take(state: State, body: bytes) -> Receipt:

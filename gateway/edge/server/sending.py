@@ -93,8 +93,11 @@ async def _send(
         response.content_length = count
         async with _in_time(request, count):
             await response.prepare(request)
-            if count and request.method == hdrs.METH_GET and request.transport is not None:
-                sent = await asyncio.get_running_loop().sendfile(request.transport, file, start, count)
+            if count and request.method == hdrs.METH_GET:
+                transport = request.transport
+                if transport is None or transport.is_closing():
+                    raise ConnectionError("who asked has gone")
+                sent = await asyncio.get_running_loop().sendfile(transport, file, start, count)
                 if sent != count:
                     raise ConnectionError("the file was cut short while it was sent")
     return response

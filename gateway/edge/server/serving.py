@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.conduct.keeper import Keeper
 from gateway.edge.channel_folder import ChannelFolder
@@ -23,6 +24,7 @@ from gateway.edge.server.tally import Tally
 from gateway.edge.server.watching import Watch
 
 _log = logging.getLogger(__name__)
+_parsing = logging.getLogger(f"{__name__}.http")
 
 _IDLE_S: Final = 30.0
 """After so long a connection is closed that has not sent a whole head, or no further one."""
@@ -30,6 +32,15 @@ _IDLE_S: Final = 30.0
 _DRAIN_S: Final = 5.0
 _BACKLOG: Final = 2048
 _OTHER_FILES: Final = 512
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether it is no mere caller's mistake: each could have the log filled, with a traceback for every few bytes."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+
+
+_parsing.addFilter(_is_ours)
 
 
 class EdgeServer:
@@ -49,6 +60,8 @@ class EdgeServer:
             build(self.state),
             handle_signals=False,
             access_log=None,
+            logger=_parsing,
+            auto_decompress=False,
             keepalive_timeout=_IDLE_S,
             lingering_time=2.0,
             shutdown_timeout=_DRAIN_S,

@@ -89,13 +89,26 @@ def _allow(request: web.Request, token: str) -> None:
     """Raises NotAllowed. Behind a proxy, everybody comes from this machine: what was passed on needs the token."""
     scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if token:
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_bytes(given.strip()), _bytes(token)):
             raise NotAllowed("authorization: expected 'Bearer' and the token of the edge server")
         return
     if not _is_loopback(request.remote or "") or any(each in request.headers for each in _PASSED_ON):
         raise NotAllowed("the status is for this machine alone; with edge_token set, for who has that")
-    if not _is_loopback(request.url.host or "") and request.url.host != "localhost":
+    host = _host(request)
+    if not _is_loopback(host) and host != "localhost":
         raise NotAllowed(f"host: expected a name of loopback, got {request.host!r:.100}")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _host(request: web.Request) -> str:
+    """The host that is asked for; empty where it is none at all."""
+    try:
+        return request.url.host or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(address: str) -> bool:

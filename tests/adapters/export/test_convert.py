@@ -175,6 +175,11 @@ async def test_without_shapes_the_flag_is_named(tmp_path: Path) -> None:
         await export(version, "onnx")
 
 
+async def test_a_shape_of_an_input_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="--shape xx: expected one of the inputs x"):
+        await export(folder, "onnx", "dynamic", shapes={"xx": (1, 4)})
+
+
 async def test_an_operator_that_the_target_lacks_is_named_with_its_layer(tmp_path: Path) -> None:
     class Airy(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

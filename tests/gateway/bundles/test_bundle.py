@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from adapters.errors import InferenceFailed, InvalidInput, ServingError
 from gateway.bundles.bundle import Wanted, bundle
 from gateway.bundles.contents import choose, weights_in
+from gateway.bundles.manifest import TARGETS
 from gateway.bundles.opening import OpenedBundle, extract, open_bundle
 from gateway.errors import Conflict, ModelNotFound, NotAllowed
 from tests.conftest import ROOT
@@ -180,10 +181,8 @@ def test_the_target_s_first_runtime_that_is_there_is_taken_in_full_precision(fol
     (folder / "tfjs").mkdir()
     (folder / "tfjs" / "model.json").write_text("{}")
     there = weights_in(folder)
-    chosen = {
-        target: choose(there, target, None, "m/1").backend for target in ("android", "ios", "browser", "linux-arm64")
-    }
-    assert chosen == {"android": "tflite", "ios": "tflite", "browser": "onnxruntime", "linux-arm64": "tflite"}
+    chosen = {target: choose(there, target, None, "m/1").backend for target in TARGETS}
+    assert chosen == {**dict.fromkeys(TARGETS, "tflite"), "browser": "onnxruntime"}
     assert choose(there, "android", "tflite-int8", "m/1").form.precision == "int8"
     assert choose(there, "android", "onnxruntime-ort", "m/1").model_file == "model.ort"
     assert choose(there, "browser", "tfjs", "m/1").files == {"tfjs/model.json": folder / "tfjs" / "model.json"}
@@ -195,7 +194,12 @@ def test_what_a_target_cannot_have_is_said_with_what_there_is(folder: Path) -> N
     there = weights_in(folder)
     for target, backend, kind, says in (
         ("android", "tflite", ModelNotFound, "m/1 has no artifact of 'tflite'; there is: onnxruntime"),
-        ("fridge", None, InvalidInput, "target: expected one of android, ios, browser, linux-arm64, got 'fridge'"),
+        (
+            "fridge",
+            None,
+            InvalidInput,
+            "target: expected one of android, ios, browser, linux-arm64, linux-amd64, got 'fridge'",
+        ),
     ):
         with pytest.raises(kind) as raised:
             choose(there, target, backend, "m/1")

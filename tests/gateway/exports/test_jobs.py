@@ -113,6 +113,21 @@ async def test_more_than_may_wait_are_refused(world: World) -> None:
         world.exports.submit(order(quantize="fp16"))
 
 
+async def test_calibration_data_that_wait_are_bounded_and_forgotten_with_their_exports(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exports.jobs._MOST_HELD_BYTES", 10)
+    world.engine.hold = asyncio.Event()
+    first = world.exports.submit(order(1), b"x" * 20)  # one is always taken
+    with pytest.raises(Overloaded, match="20 bytes of calibration data wait already"):
+        world.exports.submit(order(2), b"x")
+    await world.exports.cancel(first.id)
+    second = world.exports.submit(order(2), b"x")
+    await world.exports.cancel(second.id)
+    world.engine.hold.set()
+    assert (await world.over(world.exports.submit(order(3), b"x" * 20))).state is JobState.DONE
+
+
 async def test_the_same_twice_at_once_is_refused(world: World) -> None:
     world.engine.hold = asyncio.Event()
     first = world.exports.submit(order())
@@ -236,7 +251,10 @@ async def test_only_the_latest_that_are_over_are_remembered(world: World, monkey
         (b'{"model":"m","version":1,"to":"tflite","path":"/etc/passwd"}', "unknown field `path`"),
         (b'{"model":"m","version":1,"to":"tflite","shapes":{"x":[0]}}', "$.shapes"),
         (b'{"model":"m","version":1,"to":"tflite","shapes":{"x":[%s1]}}' % (b"1," * 20), "at most 16 axes"),
+        (b'{"model":"m","version":1,"to":"tflite","shapes":{"%s":[1]}}' % (b"x" * 400), "at most 300 characters"),
         (b'{"model":"m","version":1,"to":"tflite","tolerance":{"argmax":"x"}}', "$.tolerance"),
+        (b'{"model":"m","version":1,"to":"tflite","tolerance":{"argmax":2}}', "tolerance argmax: expected a number"),
+        (b'{"model":"m","version":1,"to":"tflite","tolerance":{"much":1}}', "tolerance: expected one of"),
     ],
 )
 def test_an_order_that_is_none_is_refused_by_field(body: bytes, says: str) -> None:

@@ -2,7 +2,7 @@
 
 import { type Bytes, sha256 } from "../digests.ts";
 import { Refused } from "../errors.ts";
-import { integer, number, own, parsed, record, list, sha256Hex, text } from "../shapes.ts";
+import { integer, number, own, parsed, record, list, sha256Hex, shown, text } from "../shapes.ts";
 import { type Tensor, type TensorInfo, readInfo, readTensor } from "../tensors.ts";
 import { entriesOf } from "./zip.ts";
 
@@ -32,7 +32,7 @@ export interface Bundle {
 export async function openBundle(archive: Bytes): Promise<Bundle> {
   const files = entriesOf(archive);
   const manifest = record(parsed(fileOf(files, "manifest.json"), "manifest.json"), "manifest.json");
-  if (manifest.schema !== 1) throw new Refused("unsupported", `manifest.json: expected schema 1, got ${String(manifest.schema)}`);
+  if (manifest.schema !== 1) throw new Refused("unsupported", `manifest.json: expected schema 1, got ${shown(manifest.schema)}`);
   await checkFiles(files, manifest.files);
 
   const modelFile = text(manifest.model_file, "manifest.model_file");

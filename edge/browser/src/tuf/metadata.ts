@@ -1,7 +1,7 @@
 /** TUF's four roles as plain data, read strictly (specification 1.0). */
 
 import { Refused } from "../errors.ts";
-import { type Json, integer, list, parsed, record, sha256Hex, text } from "../shapes.ts";
+import { type Json, integer, list, parsed, record, sha256Hex, shown, text } from "../shapes.ts";
 
 export type RoleName = "root" | "timestamp" | "snapshot" | "targets";
 
@@ -121,9 +121,9 @@ export function readTargets(signed: Json): Targets {
 }
 
 function common(signed: Json, name: RoleName): Signed {
-  if (signed._type !== name) throw new Refused("malformed", `${name}: expected the type ${name}, got ${String(signed._type)}`);
+  if (signed._type !== name) throw new Refused("malformed", `${name}: expected the type ${name}, got ${shown(signed._type)}`);
   if (!/^1(\.|$)/.test(text(signed.spec_version, `${name}.spec_version`))) {
-    throw new Refused("unsupported", `${name}: expected TUF 1.x, got ${String(signed.spec_version)}`);
+    throw new Refused("unsupported", `${name}: expected TUF 1.x, got ${shown(signed.spec_version)}`);
   }
   const expires = text(signed.expires, `${name}.expires`);
   const moment = new Date(expires);

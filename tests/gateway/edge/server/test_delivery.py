@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 from typing import Any
 
 import pytest
 import zstandard
 
+from gateway.edge.server.catalog import Catalog, read_catalog
 from tests.gateway.edge.server.conftest import Serve
 from tests.gateway.edge.server.folder import Folder
 
@@ -228,6 +230,33 @@ async def test_what_is_published_while_serving_is_taken_up_and_what_is_broken_is
     async with edge.get(name) as answer:
         assert await answer.read() == b"two"
     assert any("timestamp.json" in each for each in (await edge.status())["problems"])
+
+
+@pytest.mark.parametrize(
+    ("file", "signed"),
+    [
+        ("timestamp.json", {"meta": []}),
+        ("timestamp.json", {"meta": {"snapshot.json": 1}}),
+        ("2.snapshot.json", {"meta": {"targets.json": {}}}),
+        ("2.targets.json", {"targets": None}),
+        ("2.targets.json", {"targets": {"a/b.zip": {"length": 1, "hashes": {"sha256": "0"}, "custom": 1}}}),
+        (
+            "2.targets.json",
+            {"targets": {"a/b": {"length": 1, "hashes": {"sha256": "0"}, "custom": {"from_sha256": []}}}},
+        ),
+    ],
+)
+def test_metadata_of_another_form_are_a_problem_and_what_was_there_counts_on(
+    folder: Folder, target: str, file: str, signed: dict[str, Any]
+) -> None:
+    before = read_catalog(folder.path, Catalog())
+    folder.write()
+    path = folder.path / "metadata" / file
+    told = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**told, "signed": {**told["signed"], **signed}}))
+    found = read_catalog(folder.path, before)
+    assert found.targets == before.targets
+    assert len(found.problems) == 1
 
 
 async def test_a_target_outside_of_its_folder_is_not_taken_even_if_signed(serve: Serve, folder: Folder) -> None:

@@ -7,7 +7,9 @@ import contextlib
 import os
 import socket
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.edge.server import sending, serving
 from tests.gateway.edge.server.conftest import Edge, Serve
@@ -85,6 +87,66 @@ async def test_a_head_that_is_too_large_is_refused(serve: Serve, folder: Folder,
     writer.write(b"GET /edge/v1/metadata/timestamp.json HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
     assert b" 400 Bad Request" in await reader.readline()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /edge/v1/status HTTP/1.1\r\nHost: 127.0.0.1:99999999\r\n\r\n", 403),
+        (b"GET /edge/v1/status HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", 403),
+        (b"GET /edge/v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\n\r\n", 403),
+        (b"GET /edge/v1/status HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n", 400),
+        (b"POST /edge/v1/reports HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: sideways\r\n\r\n", 400),
+        (
+            b"POST /edge/v1/reports HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+            400,
+        ),
+        (
+            b"POST /edge/v1/reports HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\n\r\n{",
+            0,
+        ),
+    ],
+)
+@pytest.mark.parametrize("token", ["", "0123456789abcdef"])
+async def test_rubbish_is_the_callers_fault_and_fills_no_log(
+    serve: Serve, folder: Folder, caplog: pytest.LogCaptureFixture, sent: bytes, status: int, token: str
+) -> None:
+    """A status of 0: the caller leaves in the midst of it."""
+    folder.write()
+    edge = await serve(token=token)
+    reader, writer = await _connect(edge)
+    writer.write(sent)
+    if status:
+        assert b" %d " % status in await reader.readline()
+    else:
+        await until(lambda: _open(edge) == 1)
+    writer.close()
+    await until(lambda: _open(edge) == 0)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
+async def test_whoever_hangs_up_before_the_file_begins_fills_no_log(
+    serve: Serve, folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare = web.StreamResponse.prepare
+
+    async def prepared_and_left(response: web.StreamResponse, request: web.BaseRequest) -> object:
+        writer = await prepare(response, request)
+        assert request.transport is not None
+        request.transport.abort()
+        return writer
+
+    digest = folder.bundle("digits", 1, b"bundle")
+    folder.write()
+    edge = await serve()
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepared_and_left)
+    with pytest.raises((aiohttp.ClientError, ConnectionError)):
+        async with edge.get(f"targets/digits/1/{digest}.digits-1-android.zip") as answer:
+            await answer.read()
+    await until(lambda: _open(edge) == 0)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("kind", ["target", "metadata"])
