@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from loadtests.comparison.judging import Answer, Question, Verdict
 from loadtests.comparison.matching import Side, title
 from loadtests.results.text import plain
 from loadtests.statistics.estimates import Estimate
+
+UNKNOWN: Final = "unknown"
+_ANYTHING: Final = 10.0
+"""An interval that reaches so many times up and down says nothing, and its ends would be read as if they did."""
+
+_FEW_ROUNDS: Final = 4
+_TURNS: Final = 2
+
+_COUNTABLE: Final = 1e15
+"""More cannot have been counted; files may say anything."""
 
 
 def number(value: float) -> str:
@@ -17,21 +28,23 @@ def number(value: float) -> str:
     if math.isinf(value):
         return "∞"
     if abs(value) >= 1000:
-        return f"{value:,.0f}"
+        return f"{value:,.0f}" if abs(value) < _COUNTABLE else f"{value:.3g}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def value(each: Estimate, unit: str) -> str:
     """`12.3 ms (11.8 to 12.9)`; shares in percent."""
-    if unit == "share":
-        return f"{_percent(each.value)} ({_percent(each.low)} to {_percent(each.high)})"
-    return f"{number(each.value)} {unit} ({number(each.low)} to {number(each.high)})"
+    shown, between = _percent if unit == "share" else number, UNKNOWN
+    if unit == "share" or each.high < _ANYTHING**2 * each.low:
+        between = f"{shown(each.low)} to {shown(each.high)}"
+    return f"{shown(each.value)}{'' if unit == 'share' else f' {unit}'} ({between})"
 
 
 def change(question: Question, interval: Estimate) -> str:
     """`+12 % (8 to 16 %)`: by how much the number differs; shares in percentage points."""
     shown = [_change(question, each) for each in (interval.value, interval.low, interval.high)]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+    known = not question.contrast.relative or interval.high < _ANYTHING**2 * interval.low
+    return f"{shown[0]} ({f'{shown[1]} to {shown[2]}' if known else UNKNOWN})"
 
 
 def verdict(question: Question, found: Verdict) -> str:
@@ -74,16 +87,24 @@ def visible(answer: Answer) -> str:
     """The difference that would mostly have been seen, as `12 %`; empty where none would have been."""
     question = answer.question
     seen = question.contrast.visible(answer.confidence)
-    return "" if math.isinf(seen) or math.isnan(seen) else _change(question, seen).lstrip("+")
+    if math.isnan(seen) or seen > (_ANYTHING if question.contrast.relative else 1.0):
+        return ""
+    return _change(question, seen).lstrip("+")
 
 
 def caveats(question: Question) -> list[str]:
     """Why not to take the interval for more than it is."""
     found = list(question.notes)
-    if question.phase and question.contrast.rounds < 2:
-        found.append("one round: what the machine did between the two is not in the interval")
-    elif question.phase and not question.contrast.in_turns:
-        found.append("not taken in turns: what changed on the machine between the two is in the difference")
+    rounds = question.contrast.rounds
+    if question.phase and rounds < 2:
+        found.append("one round: what the machine did between the two is not in the interval; run with --rounds 5")
+    elif question.phase and rounds < _FEW_ROUNDS:
+        found.append(f"{rounds} rounds tell little of how much a number varies; run with --rounds 5 or more")
+    if question.phase and rounds >= _TURNS and not question.contrast.in_turns:
+        found.append(
+            "not taken in turns: what changed on the machine between the two is in the difference; "
+            "only rows of one result are (--rows)"
+        )
     return found
 
 

@@ -8,9 +8,11 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from loadtests.report.markdown import SHOWN
 from loadtests.report.pictures import Picture, svg
 from loadtests.report.writing import Report
 
+_MOST_SPREAD: Final = 40
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -24,7 +26,15 @@ def html(report: Report) -> str:
         lstrip_blocks=True,
     )
     style = Markup((_FOLDER / "report.css").read_text())  # noqa: S704  # ours
-    return environment.get_template("report.html").render(report=report, style=style, drawn=_drawn)
+    return environment.get_template("report.html").render(
+        report=report, style=style, drawn=_drawn, shown=SHOWN, spread=_spread
+    )
+
+
+def _spread(cell: str) -> bool:
+    """Whether it is a value with its interval, which stands below it."""
+    interval = cell.partition(" (")[2]
+    return len(cell) <= _MOST_SPREAD and cell.endswith(")") and (" to " in interval or interval == "unknown)")
 
 
 def _drawn(picture: Picture) -> Markup:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loadtests.comparison import words
-from loadtests.comparison.matching import Source
+from loadtests.comparison.matching import Side, Source
+from loadtests.report.caveats import kinds
 from loadtests.report.content import SHARES, Content, Stretch
 from loadtests.report.pictures.drawing import Grid
 from loadtests.results.schema import Figure, Machine
 from loadtests.results.text import plain
 
 _FIGURES_IN_A_TABLE = 6
+_MOST_FIGURES = 36
+_MOST_SETTINGS = 300
 
 
 def measured(content: Content) -> Grid:
     """What slices say, of each level of each row."""
+    marked = any(run.marks for each in content.measured for run in each.runs)
     head = (
         "",
         "load",
@@ -26,25 +30,26 @@ def measured(content: Content) -> Grid:
         *(f"p{100 * share:g}, ms" for share in SHARES),
         "answers a second",
         "failed",
+        *(["marks"] if marked else []),
     )
-    return Grid("All levels of all rows, with intervals at 95 %", head, tuple(map(_measured, content.measured)))
+    rows = tuple((*_measured(each), *([kinds(each) or "–"] if marked else [])) for each in content.measured)
+    return Grid("All levels of all rows, with intervals at 95 %", head, rows)
 
 
 def figures(content: Content) -> Iterator[Grid]:
-    """What the scenario itself asked for, as the run worked it out; a table for some figures each."""
-    names = list(dict.fromkeys(figure.name for side in content.sides for figure in side.row.figures))
-    for begin in range(0, len(names), _FIGURES_IN_A_TABLE):
-        part = names[begin : begin + _FIGURES_IN_A_TABLE]
-        rows = []
-        for side in content.sides:
-            found = {figure.name: figure for figure in side.row.figures}
-            missing = "" if side.row.status == "measured" else side.row.status
-            rows.append((content.name(side), *(_figure(found.get(name), missing) for name in part)))
-        yield Grid(
-            "What the scenario asked for, with intervals at 95 % where it has them",
-            ("", *map(plain, part)),
-            tuple(rows),
-        )
+    """What the scenarios asked for, as the runs worked it out; some figures a table."""
+    for scenario, sources in content.scenarios.items():
+        sides = [side for side in content.sides if side.source in sources]
+        levels = {each.level for each in content.measured if each.side.source in sources}
+        names = list(dict.fromkeys(figure.name for side in sides for figure in side.row.figures))
+        # What stands in the table of all levels need not stand here, too.
+        names = [name for name in names if name.partition(" at ")[2] not in levels - {""}][:_MOST_FIGURES]
+        of = f" of {plain(scenario, 60)}" if len(content.scenarios) > 1 else ""
+        for begin in range(0, len(names), _FIGURES_IN_A_TABLE):
+            part = names[begin : begin + _FIGURES_IN_A_TABLE]
+            which = f", {begin + 1} to {begin + len(part)} of {len(names)}" if len(part) < len(names) else ""
+            caption = f"Figures{of}, with intervals at 95 % where they have them{which}"
+            yield Grid(caption, ("", *map(plain, part)), tuple(_figures(content, side, part) for side in sides))
 
 
 def machines(content: Content) -> Iterator[Grid]:
@@ -58,7 +63,7 @@ def machines(content: Content) -> Iterator[Grid]:
 def settings(content: Content) -> Iterator[Grid]:
     """What was set for each result, and for each of its rows where something was."""
     for source in content.sources:
-        yield Grid(f"Settings of {plain(source.name)}", ("setting", "value"), tuple(_settings(source)))
+        yield Grid(f"Settings of {plain(source.name)}", ("setting", "value"), _limited(list(_settings(source))))
         rows = [
             (content.name(side), plain(key, 80), plain(text))
             for side in content.sides
@@ -66,7 +71,14 @@ def settings(content: Content) -> Iterator[Grid]:
             for key, text in _flat(side.row.settings)
         ]
         if rows:
-            yield Grid(f"Settings of rows of {plain(source.name)}", ("row", "setting", "value"), tuple(rows))
+            yield Grid(f"Settings of rows of {plain(source.name)}", ("row", "setting", "value"), _limited(rows))
+
+
+def _limited(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Settings may be anything, and as many as anybody likes."""
+    more = len(rows) - _MOST_SETTINGS
+    last = [(f"and {more:,} more, which the file has", *[""] * (len(rows[0]) - 1))] if more > 0 else []
+    return (*rows[:_MOST_SETTINGS], *last)
 
 
 def _measured(each: Stretch) -> tuple[str, ...]:
@@ -96,16 +108,23 @@ def _interval(text: str) -> str:
     return text.replace("  (", " (").replace(" (0 to ∞)", "")
 
 
+def _figures(content: Content, side: Side, names: Sequence[str]) -> tuple[str, ...]:
+    found = {figure.name: figure for figure in side.row.figures}
+    missing = "" if side.row.status == "measured" else side.row.status
+    return (content.name(side), *(_figure(found.get(name), missing) for name in names))
+
+
 def _figure(figure: Figure | None, missing: str) -> str:
     if figure is None:
         return missing or "–"
     note = f"; {figure.note}" if figure.note else ""
     if figure.value is None:
         return plain(f"–{note}")
+    factor, unit = (100, "%") if figure.unit == "share" else (1, figure.unit.replace("1/s", "/s"))
     interval = ""
     if figure.low is not None and figure.high is not None:
-        interval = f" ({words.number(figure.low)} to {words.number(figure.high)})"
-    return plain(f"{words.number(figure.value)} {figure.unit}{interval}{note}")
+        interval = f" ({words.number(factor * figure.low)} to {words.number(factor * figure.high)})"
+    return plain(f"{words.number(factor * figure.value)} {unit}{interval}{note}")
 
 
 def _facts(machine: Machine) -> Iterator[tuple[str, str]]:

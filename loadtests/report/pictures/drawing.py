@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -64,6 +65,12 @@ _STYLE: Final = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
 }
+_LONG: Final = 48
+"""Letters of a name in a legend, of which two do not fit beside each other."""
+_LINE_HEIGHT: Final = 0.21
+LEGEND: Final = 96
+"""Letters of a name that a legend has room for."""
+
 MOST_SERIES: Final = len(SERIES)
 
 
@@ -105,36 +112,42 @@ def label(text: str, most: int = 60) -> str:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Below the picture, where it hides nothing."""
+    """Below the picture, where it hides nothing; the picture grows by it."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
+        columns = 1 if max(map(len, names)) > _LONG else columns
+        figure.set_figheight(figure.get_figheight() + _LINE_HEIGHT * -(-len(names) // columns))
         figure.legend(handles, names, loc="outside lower left", ncols=columns, handlelength=3.2)
 
 
 def png(picture: Picture) -> bytes:
-    """For where HTML is not shown: the light scheme, on its ground."""
-    with styled():
-        picture.figure.set_facecolor(GROUND)
-        target = io.BytesIO()
-        FigureCanvasAgg(picture.figure)
-        picture.figure.savefig(target, format="png", dpi=150, metadata={"Software": None})
-        picture.figure.set_facecolor("none")
-    return target.getvalue()
+    """For where HTML is not shown: the light scheme, on its ground, under its title."""
+    picture.figure.set_facecolor(GROUND)
+    picture.figure.suptitle(label(picture.title, LEGEND), x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
+    FigureCanvasAgg(picture.figure)
+    found = _saved(picture.figure, format="png", dpi=150, metadata={"Software": None})
+    picture.figure.set_facecolor("none")
+    picture.figure.suptitle("")
+    return found
 
 
 def svg(picture: Picture) -> str:
     """An element for HTML: its colours are the page's variables, its ids its own, and it says what it shows."""
-    with styled():
-        target = io.BytesIO()
-        FigureCanvasSVG(picture.figure)
-        picture.figure.savefig(
-            target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    root = ET.fromstring(target.getvalue())  # noqa: S314  # matplotlib wrote it, and it has no entities
+    FigureCanvasSVG(picture.figure)
+    found = _saved(picture.figure, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    root = ET.fromstring(found)  # noqa: S314  # matplotlib wrote it, and it has no entities
     _named(root, picture)
     ET.register_namespace("", _SVG[1:-1])
     ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     return _COLOUR.sub(lambda found: f"var(--{_VARIABLES[found[0]]})", ET.tostring(root, encoding="unicode"))
+
+
+def _saved(figure: Figure, **how: Any) -> bytes:
+    target = io.BytesIO()
+    with styled(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # names may be of any script; browsers have more fonts
+        figure.savefig(target, **how)
+    return target.getvalue()
 
 
 def _named(root: ET.Element, picture: Picture) -> None:

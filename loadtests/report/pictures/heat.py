@@ -3,106 +3,176 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from loadtests.comparison.matching import Side
 from loadtests.comparison.words import number
 from loadtests.report.content import Content, Stretch
-from loadtests.report.pictures.drawing import INK, SERIES, SOFT, Grid, Picture, canvas, label, styled
+from loadtests.report.pictures.drawing import INK, LINE, SERIES, SOFT, Grid, Picture, canvas, label, styled
 from loadtests.results.histograms import Floats
+from loadtests.results.text import plain
 
 _MOST_ALPHA = 0.55
-_MOST_CELLS = 24
+_MOST_ROWS = 24
+_MOST_COLUMNS = 8
+_MOST_REASONS = 6
+_FEW_COLUMNS = 4
+_MOST_LINES = 4
+
+Number = Callable[[Stretch], float]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Hardware and machines down, frameworks and ways of asking across."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    sides: dict[tuple[int, int], Side]
+    stretches: dict[int, Stretch]
+    """By the id of their row."""
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """Why cells are empty, each once."""
+        missing = (side.row for side in self.sides.values() if side.row.status != "measured")
+        return list(
+            dict.fromkeys(f"{row.status}: {plain(row.why, 160).rstrip('.') or 'no reason is given'}" for row in missing)
+        )
+
+    def values(self, value: Number) -> Floats:
+        """The numbers, [rows, columns]; NaN where there is none."""
+        found = np.full((len(self.rows), len(self.columns)), np.nan)
+        for place, side in self.sides.items():
+            if stretch := self.stretches.get(id(side.row)):
+                found[place] = value(stretch)
+        return found
+
+    def text(self, place: tuple[int, int], value: float, brief: bool) -> str:
+        """What a cell says; in the picture, why it is empty is a note below it."""
+        side = self.sides.get(place)
+        if side is not None and side.row.status != "measured":
+            why = plain(side.row.why, 160) or "no reason is given"
+            reason = self.reasons.index(f"{side.row.status}: {why.rstrip('.')}") + 1
+            return f"{side.row.status} [{reason}]" if brief else f"{side.row.status}: {why}"
+        stretch = self.stretches.get(id(side.row)) if side else None
+        mark = "*" if stretch and any(run.marks for run in stretch.runs) and math.isfinite(value) else ""
+        return number(value) + mark
 
 
 def heat_maps(content: Content) -> Iterator[Picture]:
-    """One of p99 and one of throughput for each level, where there are two rows or more."""
-    if len(content.sides) < 2:
-        return
-    for index, level in enumerate(content.levels, 1):
-        stretches = {id(each.side.row): each for each in content.measured if each.level == level}
-        at = f" at {level}" if level else ""
-        yield _picture(
-            content, f"heat-p99-{index}", f"p99 in ms{at}", stretches, lambda each: each.percentiles[0.99].value
-        )
-        if any(run.arrival == "closed" for each in stretches.values() for run in each.runs):
-            rate = f"Right answers a second{at}"
-            yield _picture(content, f"heat-throughput-{index}", rate, stretches, lambda each: each.throughput.value)
+    """One of p99 and one of throughput for each level of a scenario, where it has two rows or more."""
+    for index, group in enumerate(content.groups, 1):
+        sources = content.scenarios[group.stretches[0].side.source.result.name]
+        sides = [side for side in content.sides if side.source in sources]
+        if len(sides) < 2:
+            continue
+        table = _arranged(content, sides, group.stretches)
+        yield _picture(f"heat-p99-{index}", f"p99 in ms{group.at}", table, lambda each: each.percentiles[0.99].value)
+        if any(run.arrival == "closed" for each in group.stretches for run in each.runs):
+            title = f"Right answers a second{group.at}"
+            yield _picture(f"heat-throughput-{index}", title, table, lambda each: each.throughput.value)
 
 
-def _picture(
-    content: Content, name: str, title: str, stretches: dict[int, Stretch], value: Callable[[Stretch], float]
-) -> Picture:
-    rows, columns, cells = _cells(content)
-    values = np.full((len(rows), len(columns)), np.nan)
-    texts = [["–"] * len(columns) for _ in rows]
-    for (row, column), side in cells.items():
-        stretch = stretches.get(id(side.row))
-        if stretch is not None and stretch.answered:
-            values[row, column] = value(stretch)
-            texts[row][column] = number(values[row, column])
-        elif side.row.status != "measured":
-            texts[row][column] = side.row.status
-    with styled():
-        figure = canvas(9, min(1.3 + 0.45 * len(rows), 12))
-        _draw(figure.add_subplot(), rows, columns, values, texts)
-    says = _says(title, rows, columns, values)
-    why = {side.row.why for side in cells.values() if side.row.status == "not run" and side.row.why}
-    says += "".join(f" Not run: {label(each, 160)}." for each in sorted(why)[:4])
-    numbers = Grid(f"Numbers of: {title}", ("", *columns), tuple((r, *t) for r, t in zip(rows, texts, strict=True)))
-    return Picture(name, title, says, figure, numbers)
-
-
-def _cells(content: Content) -> tuple[list[str], list[str], dict[tuple[int, int], Side]]:
-    """Framework and way of asking by hardware and machine; at most 24 of each."""
+def _arranged(content: Content, sides: Sequence[Side], stretches: Sequence[Stretch]) -> _Table:
+    """At most 24 rows and 8 columns; what else there is stands in the table of all numbers."""
     rows: dict[str, int] = {}
     columns: dict[str, int] = {}
     found: dict[tuple[int, int], Side] = {}
-    dialects = len({side.row.dialect for side in content.sides}) > 1
-    payloads = len({side.row.payload for side in content.sides}) > 1
-    for side in content.sides:
+    dialects, payloads = (len({getattr(side.row, each) for side in sides}) > 1 for each in ("dialect", "payload"))
+    for side in sides:
         row = side.row
         name = ", ".join([row.deployment] + [row.dialect] * dialects + [row.payload] * payloads)
-        place = row.hardware + (f", {content.place(side)}" if len(content.sources) > 1 else "")
-        at = rows.setdefault(label(name), len(rows)), columns.setdefault(label(place, 40), len(columns))
-        if max(at) < _MOST_CELLS:
+        place = ", ".join(filter(None, (row.hardware, content.place(side))))
+        at = rows.setdefault(label(place, 80), len(rows)), columns.setdefault(label(name, 80), len(columns))
+        if at[0] < _MOST_ROWS and at[1] < _MOST_COLUMNS:
             found[at] = side
-    return list(rows)[:_MOST_CELLS], list(columns)[:_MOST_CELLS], found
+    of_rows = {id(each.side.row): each for each in stretches}
+    return _Table(tuple(rows)[:_MOST_ROWS], tuple(columns)[:_MOST_COLUMNS], found, of_rows)
 
 
-def _draw(axes: Axes, rows: list[str], columns: list[str], values: Floats, texts: list[list[str]]) -> None:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(values)
-    known = logs[np.isfinite(logs)]
-    low, span = (known.min(), max(float(np.ptp(known)), 1e-9)) if len(known) else (0.0, 1.0)
-    for row in range(len(rows)):
-        for column in range(len(columns)):
-            share = (logs[row, column] - low) / span
-            if math.isfinite(share):
-                axes.fill_between(
-                    [column - 0.49, column + 0.49], row - 0.48, row + 0.48, color=SERIES[0], linewidth=0,
-                    alpha=0.05 + (_MOST_ALPHA - 0.05) * share,
-                )  # fmt: skip
-            colour = INK if math.isfinite(share) else SOFT
-            axes.text(column, row, texts[row][column], ha="center", va="center", color=colour)
-    axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+def _picture(name: str, title: str, table: _Table, value: Number) -> Picture:
+    values = table.values(value)
+    with styled():
+        heads = [_wrapped(each, 14 if len(table.columns) > _FEW_COLUMNS else 20) for each in table.columns]
+        sides = [_wrapped(each, 40) for each in table.rows]
+        across, down = (max(each.count("\n") + 1 for each in names) for names in (heads, sides))
+        figure = canvas(9, 0.6 + 0.17 * across + max(0.42, 0.18 * down) * len(sides))
+        _draw(figure.add_subplot(), table, (sides, heads), values)
+    rows = tuple(
+        (row, *(table.text((index, column), values[index, column], False) for column in range(len(table.columns))))
+        for index, row in enumerate(table.rows)
+    )
+    grid = Grid(f"Numbers of: {title}", ("", *table.columns), rows)
+    return Picture(name, title, _says(table, values), figure, grid)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """In lines that do not reach into what is beside it."""
+    lines = textwrap.wrap(
+        text.replace("@", " @"), width, max_lines=_MOST_LINES, placeholder=" …", break_on_hyphens=False
+    )
+    return "\n".join(lines).replace(" @", "@")
+
+
+def _draw(axes: Axes, table: _Table, names: tuple[list[str], list[str]], values: Floats) -> None:
+    sides, heads = names
+    shares = _shares(values)
+    for row in range(len(table.rows)):
+        for column in range(len(heads)):
+            share = float(shares[row, column])
+            known = math.isfinite(share)
+            empty = not known and (row, column) in table.sides
+            axes.add_patch(
+                Rectangle(
+                    (column - 0.485, row - 0.46), 0.97, 0.92, linewidth=0 if known else 0.8,
+                    facecolor=SERIES[0] if known else "none", edgecolor=LINE if empty else "none",
+                    alpha=0.05 + (_MOST_ALPHA - 0.05) * share if known else 1,
+                )
+            )  # fmt: skip
+            text = table.text((row, column), values[row, column], True)
+            axes.text(column, row, text, ha="center", va="center", color=INK if known else SOFT)
+    axes.set_xlim(-0.5, len(heads) - 0.5)
+    axes.set_ylim(len(sides) - 0.5, -0.5)
+    axes.set_xticks(range(len(heads)), heads, fontsize=9.5)
+    axes.set_yticks(range(len(table.rows)), sides, fontsize=9.5)
     axes.tick_params(length=0, labelcolor=INK)
     axes.xaxis.tick_top()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
-def _says(title: str, rows: list[str], columns: list[str], values: Floats) -> str:
+def _shares(values: Floats) -> Floats:
+    """How deep each colour is, 0…1, by logarithms, [rows, columns]; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+    known = logs[np.isfinite(logs)]
+    if not len(known):
+        return np.full_like(values, np.nan)
+    shares: Floats = (logs - known.min()) / max(float(np.ptp(known)), 1e-9)
+    return np.where(np.isfinite(shares), shares, np.nan)
+
+
+def _says(table: _Table, values: Floats) -> str:
     if not np.any(np.isfinite(values)):
-        return f"{title}: nothing was measured."
+        return "Nothing was measured."
     ends = []
     for place in (np.nanargmin(values), np.nanargmax(values)):
         row, column = np.unravel_index(place, values.shape)
-        ends.append(f"{number(values[row, column])} ({rows[row]}, {columns[column]})")
-    return f"{title}, from {ends[0]} to {ends[1]}. The deeper the colour, the larger the number."
+        ends.append(f"{number(values[row, column])} ({table.columns[column]}, {table.rows[row]})")
+    says = f"From {ends[0]} to {ends[1]}. The deeper the colour, the larger the number."
+    places = [place for place in table.sides if math.isfinite(values[place])]
+    if any(table.text(place, 1.0, True).endswith("*") for place in places):
+        says += " *: there are reasons to mistrust it, which are said above."
+    if len(table.sides) < values.size:
+        says += " –: the scenario does not ask for it."
+    for index, reason in enumerate(table.reasons[:_MOST_REASONS], 1):
+        says += f" [{index}] {reason}."
+    return says

@@ -12,6 +12,7 @@ from loadtests.comparison.words import number
 from loadtests.report.content import Content, Stretch
 from loadtests.report.pictures.drawing import (
     DASHES,
+    LEGEND,
     MARKERS,
     MOST_SERIES,
     SERIES,
@@ -22,7 +23,7 @@ from loadtests.report.pictures.drawing import (
     legend,
     styled,
 )
-from loadtests.report.pictures.percentiles import logarithmic
+from loadtests.report.pictures.percentiles import logarithmic, thousands
 from loadtests.results.schema import Run
 from loadtests.statistics.estimates import Estimate
 from loadtests.statistics.figures import Percentile, Throughput
@@ -41,13 +42,19 @@ class _Point:
 
 def throughput_against_latency(content: Content) -> Iterator[Picture]:
     """Pictures of at most eight rows each, a point for each level that was put on."""
-    points = [point for each in content.stretches for point in _points(each)]
-    names = list(dict.fromkeys(point.row for point in points))
-    for begin in range(0, len(names), MOST_SERIES):
-        part = names[begin : begin + MOST_SERIES]
-        yield _picture(
-            f"levels-{begin // MOST_SERIES + 1}", [[each for each in points if each.row == name] for name in part]
-        )
+    for number_, scenario in enumerate(content.scenarios, 1):
+        stretches = [each for each in content.stretches if each.side.source.result.name == scenario]
+        of = f", {label(scenario)}" if len(content.scenarios) > 1 else ""
+        for index, (which, part) in enumerate(content.parts(stretches, MOST_SERIES), 1):
+            series: dict[str, list[_Point]] = {}
+            for point in (point for each in part for point in _points(each)):
+                series.setdefault(point.row, []).append(point)
+            if series:
+                yield _picture(
+                    f"levels-{number_}-{index}",
+                    f"Throughput against p99{of}{which}",
+                    list(series.values())[:MOST_SERIES],
+                )
 
 
 def _points(each: Stretch) -> Iterator[_Point]:
@@ -56,7 +63,7 @@ def _points(each: Stretch) -> Iterator[_Point]:
     )
     if len(levels) <= 1:
         if each.answered and each.throughput.value > 0:
-            yield _Point(each.name, each.phase, each.throughput, each.percentiles[0.99])
+            yield _Point(each.short, each.phase, each.throughput, each.percentiles[0.99])
         return
     for group in np.array_split(np.array(levels), min(len(levels), _MOST_POINTS)):
         yield from _at(each, float(group[0]), float(group[-1]))
@@ -71,7 +78,7 @@ def _at(each: Stretch, low: float, high: float) -> Iterator[_Point]:
     if rate > 0 and latency > 0:
         levels = f"{number(low)}" if low == high else f"{number(low)} to {number(high)}"
         yield _Point(
-            each.name, f"{each.phase}, level {levels}", Estimate(rate, rate, rate), Estimate(latency, latency, latency)
+            each.short, f"{each.phase}, level {levels}", Estimate(rate, rate, rate), Estimate(latency, latency, latency)
         )
 
 
@@ -80,9 +87,9 @@ def _only(run: Run, low: float, high: float) -> Run:
     return replace(run, slices=chosen)
 
 
-def _picture(name: str, series: Sequence[Sequence[_Point]]) -> Picture:
+def _picture(name: str, title: str, series: Sequence[Sequence[_Point]]) -> Picture:
     with styled():
-        figure = canvas(9, 4.3)
+        figure = canvas(9, 3.6)
         axes = figure.add_subplot()
         for index, points in enumerate(series):
             ordered = sorted(points, key=lambda each: each.throughput.value)
@@ -90,9 +97,10 @@ def _picture(name: str, series: Sequence[Sequence[_Point]]) -> Picture:
             axes.errorbar(
                 x, y, xerr=_reach(ordered, "throughput"), yerr=_reach(ordered, "latency"), capsize=2.5, elinewidth=1,
                 color=SERIES[index], linestyle=DASHES[index], linewidth=1.2, marker=MARKERS[index],
-                label=label(points[0].row),
+                label=label(points[0].row, LEGEND),
             )  # fmt: skip
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.2 * max(point.throughput.value for points in series for point in points))
+        thousands(axes.xaxis)
         logarithmic(axes)
         axes.set_xlabel("throughput, right answers a second")
         axes.set_ylabel("p99, ms")
@@ -100,7 +108,8 @@ def _picture(name: str, series: Sequence[Sequence[_Point]]) -> Picture:
     best = max((point for points in series for point in points), key=lambda each: each.throughput.value)
     says = (
         f"The most answers a second were {number(best.throughput.value)} ({best.row}), "
-        f"at a p99 of {number(best.latency.value)} ms. Bars are intervals at 95 %."
+        f"at a p99 of {number(best.latency.value)} ms. "
+        "Bars are intervals at 95 %; where they leave the picture, the numbers tell."
     )
     rows = tuple(
         (each.row, label(each.phase, 80), _text(each.throughput), _text(each.latency))
@@ -108,7 +117,7 @@ def _picture(name: str, series: Sequence[Sequence[_Point]]) -> Picture:
         for each in points
     )
     head = ("", "load", "answers a second", "p99, ms")
-    return Picture(name, "Throughput against p99", says, figure, Grid("Numbers of: Throughput against p99", head, rows))
+    return Picture(name, title, says, figure, Grid(f"Numbers of: {title}", head, rows))
 
 
 def _reach(points: Sequence[_Point], which: str) -> list[list[float]]:

@@ -7,11 +7,23 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from loadtests.comparison.words import number
-from loadtests.report.content import SHARES, Content, Stretch, by_level
-from loadtests.report.pictures.drawing import DASHES, MOST_SERIES, SERIES, Grid, Picture, canvas, label, legend, styled
+from loadtests.report.content import SHARES, Content, Stretch
+from loadtests.report.pictures.drawing import (
+    DASHES,
+    LEGEND,
+    MOST_SERIES,
+    SERIES,
+    Grid,
+    Picture,
+    canvas,
+    label,
+    legend,
+    styled,
+)
 from loadtests.results.histograms import Floats
 
 _TICKS = (
@@ -28,41 +40,33 @@ _POINTS = 240
 
 def latency_distributions(content: Content) -> Iterator[Picture]:
     """A picture for each level, of at most eight rows each."""
-    for level, stretches in by_level(content):
-        for begin in range(0, len(stretches), MOST_SERIES):
-            part = stretches[begin : begin + MOST_SERIES]
-            number_ = f"{content.levels.index(level) + 1}-{begin // MOST_SERIES + 1}"
-            yield _picture(f"latency-{number_}", level, part)
+    for number_, group in enumerate(content.groups, 1):
+        for index, (which, stretches) in enumerate(content.parts(group.stretches, MOST_SERIES), 1):
+            yield _picture(f"latency-{number_}-{index}", f"Latency distribution{group.at}{which}", stretches)
 
 
-def _picture(name: str, level: str, stretches: Sequence[Stretch]) -> Picture:
+def _picture(name: str, title: str, stretches: Sequence[Stretch]) -> Picture:
     with styled():
-        figure = canvas(9, 4.3)
+        figure = canvas(9, 3.6)
         axes = figure.add_subplot()
         for index, each in enumerate(stretches):
             nines, values = _curve(each)
-            axes.plot(nines, values, color=SERIES[index], linestyle=DASHES[index], label=label(each.name))
+            axes.plot(nines, values, color=SERIES[index], linestyle=DASHES[index], label=label(each.short, LEGEND))
         _axes(axes, max(each.answered for each in stretches))
         legend(figure, axes)
-    title = "Latency distribution" + (f" at {level}" if level else "")
     slowest = max(stretches, key=_p99)
     fastest = min(stretches, key=_p99)
-    says = (
-        f"p99 reaches from {number(_p99(fastest))} ms ({fastest.name}) to {number(_p99(slowest))} ms ({slowest.name})."
-    )
+    ends = (f"{number(_p99(each))} ms ({each.short})" for each in (fastest, slowest))
+    says = f"p99 reaches from {' to '.join(ends)}."
     if fastest is slowest:
-        says = f"p99 of {fastest.name} is {number(_p99(fastest))} ms."
+        says = f"p99 of {fastest.short} is {number(_p99(fastest))} ms."
     head = ("", "answers", *(f"p{100 * share:g}, ms" for share in SHARES), "maximum, ms")
-    rows = tuple(
-        (
-            each.name,
-            f"{each.answered:,}",
-            *(number(each.percentiles[share].value) for share in SHARES),
-            number(each.longest),
-        )
-        for each in stretches
-    )
-    return Picture(name, title, says, figure, Grid(f"Numbers of: {title}", head, rows))
+    return Picture(name, title, says, figure, Grid(f"Numbers of: {title}", head, tuple(map(_numbers, stretches))))
+
+
+def _numbers(each: Stretch) -> tuple[str, ...]:
+    values = (number(each.percentiles[share].value) for share in SHARES)
+    return (each.short, f"{each.answered:,}", *values, number(each.longest))
 
 
 def _curve(each: Stretch) -> tuple[Floats, Floats]:
@@ -88,11 +92,16 @@ def logarithmic(axes: Axes) -> None:
     """A logarithmic y axis with plain numbers, and some between the powers of ten where it spans few."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    thousands(axes.yaxis)
     few = math.log10(high / low) < 2.5
     subs = (1, 2, 5) if few else (1,)
     axes.yaxis.set_major_locator(LogLocator(10, subs=subs))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+
+
+def thousands(axis: Axis) -> None:
+    """Plain numbers, with thousands apart."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def _p99(each: Stretch) -> float:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from loadtests.comparison.words import number
 from loadtests.report.content import Content, Stretch
-from loadtests.report.pictures.drawing import BAD, INK, SERIES, SOFT, Grid, Picture, canvas, label, legend, styled
-from loadtests.report.pictures.percentiles import logarithmic
+from loadtests.report.pictures.drawing import BAD, INK, LINE, SERIES, SOFT, Grid, Picture, canvas, label, styled
+from loadtests.report.pictures.percentiles import logarithmic, thousands
 from loadtests.results.histograms import Floats, Integers
 from loadtests.results.schema import Run
 from loadtests.statistics.figures import Percentile
 from loadtests.statistics.samples import rounds
 
-_MOST_PICTURES = 40
 _MOST_RUNS = 12
 _MOST_EVENTS = 12
 _TABLE_ROWS = 24
@@ -34,14 +35,29 @@ class _Moments:
     answered: Floats
     failed: Floats
     begins: tuple[float, ...]
+    warm_ups: tuple[tuple[float, float], ...]
     events: tuple[tuple[float, str], ...]
 
 
-def timelines(content: Content) -> Iterator[Picture]:
-    """One for each phase of each row that was not part of a search; at most 40."""
+def timelines(content: Content, most: int) -> tuple[list[Picture], list[Picture], int]:
+    """Phases of rows in which something happened; others; how many are left out, so that it is `most` in all.
+
+    What was part of a search is not shown.
+    """
     shown = [each for each in content.stretches if not each.phase.startswith(("search", "confirm"))]
-    for index, each in enumerate(shown[:_MOST_PICTURES], 1):
-        yield _picture(f"timeline-{index}", each)
+    eventful = [each for each in shown if _eventful(each)]
+    others = [each for each in shown if not _eventful(each)]
+    if not eventful:
+        eventful, others = others[:1], others[1:]
+    chosen = [*eventful, *others][:most]
+    pictures = [_picture(f"timeline-{index}", each) for index, each in enumerate(chosen, 1)]
+    return pictures[: len(eventful)], pictures[len(eventful) :], len(shown) - len(pictures)
+
+
+def _eventful(each: Stretch) -> bool:
+    """Whether requests failed, something was done to the gateway, or the load changed on purpose."""
+    levels = {piece.level for run in each.runs for piece in run.slices}
+    return bool(each.together.failed.sum()) or any(run.events for run in each.runs) or len(levels) > 2
 
 
 def _picture(name: str, each: Stretch) -> Picture:
@@ -52,31 +68,53 @@ def _picture(name: str, each: Stretch) -> Picture:
         _latency(above, moments)
         _answers(below, moments)
         for axes in (above, below):
-            _events(axes, moments)
-        legend(figure, above, 2)
-    phase = "" if each.phase == "measure" else f", {label(each.phase)}"
+            _around(axes, moments)
+        _legend(figure, above, below)
+    phase = f", {label(each.phase)}" if each.phase != "measure" else ""
     title = f"{each.name}{phase}, over time"
+    return Picture(name, title, _says(each, moments), figure, _numbers(title, moments))
+
+
+def _says(each: Stretch, moments: _Moments) -> str:
     failed = int(np.nansum(each.together.failed))
     says = f"{failed:,} requests failed." if failed else "No request failed."
-    says += "".join(f" {label(text, 80)} at {number(when)} s." for when, text in moments.events[:_MOST_EVENTS])
+    reasons = dict.fromkeys(kind for run in each.runs for piece in run.slices for kind in piece.failures)
+    if failed and reasons:
+        says = f"{says[:-1]}: {label(', '.join(reasons), 160)}."
+    for index, (when, text) in enumerate(moments.events[:_MOST_EVENTS], 1):
+        says += f" {index}: {label(text, 80)} at {number(when)} s."
+    more = len(moments.events) - _MOST_EVENTS
+    says += f" {more:,} events more are not shown." if more > 0 else ""
     if len(each.runs) > 1:
         says += f" Rounds stand one after the other: {min(len(each.runs), _MOST_RUNS)} of {len(each.runs)}."
-    return Picture(name, title, says, figure, _numbers(title, moments))
+    return says
 
 
 def _moments(runs: Sequence[Run]) -> _Moments:
     parts: list[list[Floats]] = []
     begins: list[float] = []
+    warm_ups: list[tuple[float, float]] = []
     events: list[tuple[float, str]] = []
     offset = 0.0
     for run in runs:
         begins.append(offset)
+        warm_ups += [(offset, offset + run.warm_up_s)] if run.warm_up_s else []
         events += [(offset + when, text) for when, text in run.events]
-        parts.append(_of_run(run, offset))
+        parts.append(_of_run(_without_rest(run), offset))
         offset += max(each.end_s for each in run.slices)
     columns = [np.concatenate([part[index] for part in parts]) for index in range(5)]
     seconds, p50, p99, answered, failed = columns
-    return _Moments(seconds, p50, p99, answered, failed, tuple(begins), tuple(events))
+    return _Moments(seconds, p50, p99, answered, failed, tuple(begins), tuple(warm_ups), tuple(events))
+
+
+def _without_rest(run: Run) -> Run:
+    """Without the slices at its end in which all was over: they would look as if the gateway had stood still."""
+    slices = list(run.slices)
+    while len(slices) > 1 and not (slices[-1].sent or slices[-1].under_way or slices[-1].failures):
+        if any(answers.succeeded for answers in slices[-1].answers.values()):
+            break
+        slices.pop()
+    return replace(run, slices=tuple(slices))
 
 
 def _of_run(run: Run, offset: float) -> list[Floats]:
@@ -103,20 +141,35 @@ def _latency(axes: Axes, moments: _Moments) -> None:
 
 
 def _answers(axes: Axes, moments: _Moments) -> None:
-    axes.plot(moments.seconds, moments.answered, color=SERIES[2], linewidth=1.3)
-    axes.set_ylabel("answers/s")
-    axes.set_xlabel("seconds; failures a second are filled")
-    axes.fill_between(moments.seconds, moments.failed, color=BAD, alpha=0.8, linewidth=0, step="mid")
+    axes.plot(moments.seconds, moments.answered, color=SERIES[2], linewidth=1.3, label="answers")
+    if np.any(moments.failed > 0):
+        axes.fill_between(
+            moments.seconds, moments.failed, color=BAD, alpha=0.8, linewidth=0, step="mid", label="failures"
+        )
+    axes.set_ylabel("requests/s")
+    axes.set_xlabel("seconds")
     axes.set_ylim(bottom=0)
+    thousands(axes.yaxis)
     axes.margins(x=0.01)
 
 
-def _events(axes: Axes, moments: _Moments) -> None:
+def _around(axes: Axes, moments: _Moments) -> None:
+    """Where rounds begin, what counts nowhere, and what happened."""
     for begin in moments.begins[1:]:
         axes.axvline(begin, color=SOFT, linewidth=0.8)
+    for index, (begin, end) in enumerate(moments.warm_ups):
+        axes.axvspan(begin, end, color=LINE, alpha=0.6, linewidth=0, zorder=0, label="" if index else "warm-up")
     for index, (when, _) in enumerate(moments.events[:_MOST_EVENTS], 1):
         axes.axvline(when, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.annotate(f" {index}", (when, 1), xycoords=("data", "axes fraction"), va="top", fontsize=9)
+
+
+def _legend(figure: Figure, *of: Axes) -> None:
+    """Of both axes, each name once."""
+    found: dict[str, Artist] = {}
+    for axes in of:
+        found |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(list(found.values()), list(found), loc="outside lower left", ncols=5, handlelength=2.6)
 
 
 def _numbers(title: str, moments: _Moments) -> Grid:
