@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from loadtests.engine.plan import Command, End, Level, Plan, Slice, Told
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _STOP_S: Final = 2.0
+_LONGEST_S: Final = 1e6
 
 
 class GeneratorFailed(Exception):
@@ -39,9 +41,9 @@ class Generator:
         self._write(pack(plan))
 
     def level(self, level: float) -> None:
-        """From now on so many connections (closed) or requests a second (open); raises GeneratorFailed."""
-        if level < 0:
-            raise ValueError(f"level: expected 0 or more, got {level}")
+        """From now on so many connections (closed) or requests a second (open); raises GeneratorFailed, ValueError."""
+        if not 0 <= level < math.inf:
+            raise ValueError(f"level: expected a number, 0 or more, got {level}")
         self._command(Level(level))
 
     def end(self) -> None:
@@ -108,5 +110,5 @@ def _check(plan: Plan) -> None:
     if plan.connections < 1:
         raise ValueError(f"plan.connections: expected 1 or more, got {plan.connections}")
     for name in ("timeout_s", "slice_s"):
-        if not getattr(plan, name) > 0:
+        if not 0 < getattr(plan, name) <= _LONGEST_S:
             raise ValueError(f"plan.{name}: expected seconds, more than 0, got {getattr(plan, name)}")

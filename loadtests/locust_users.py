@@ -112,7 +112,7 @@ class Crew:
         if self._generator is not None and not self.ended:
             try:
                 self._generator.level(self._count * self._level_per_user)
-            except GeneratorFailed as error:
+            except (GeneratorFailed, ValueError) as error:
                 self._failed(str(error))
 
     def _work(self) -> None:
@@ -129,6 +129,9 @@ class Crew:
                     hook.fire(slice=told)
         except (GeneratorFailed, Unable, OSError, ValueError) as error:
             self._failed(str(error))
+        except Exception as error:  # noqa: BLE001  # or a run would do nothing, without a word
+            _log.exception("the load cannot go on")
+            self._failed(f"{type(error).__name__}: {error}")
 
     def _own(self, plan: Plan) -> Plan:
         """The plan for this process: no two workers send at the same moments."""

@@ -8,9 +8,11 @@ the command line (`--help`). Each dialect and arrival also has a user class of i
 from __future__ import annotations
 
 import json
+import math
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from http.client import HTTPException
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlsplit
 
@@ -31,26 +33,24 @@ _ARRIVALS: Final[dict[str, Arrival]] = {"closed": "closed", "open": "poisson"}
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]  # Locust has no types here
 def add_options(parser: ArgumentParser) -> None:
     """What the command line and the web page ask for."""
-    group = parser.add_argument_group("Torii")
-    group.add_argument("--deployment", default="digits", help="MODEL[/VERSION][@BACKEND]: digits/1@tflite")
-    group.add_argument("--dialect", choices=list(DIALECTS), default="v2-json", help="How the gateway is asked")
-    group.add_argument("--payload", default="digits", help="digits, image, invented, or the path of an .npz")
-    group.add_argument(
+    add = parser.add_argument  # not those of a group: its options are not on the web page
+    add("--deployment", default="digits", help="MODEL[/VERSION][@BACKEND]: digits/1@tflite")
+    add("--dialect", choices=list(DIALECTS), default="v2-json", help="How the gateway is asked")
+    add("--payload", default="digits", help="digits, image, invented, or the path of an .npz")
+    add(
         "--arrival",
         choices=list(_ARRIVALS),
         default="closed",
         help="closed: every user is a connection that asks again once it is answered; "
         "open: requests come at random moments, whatever the answers do",
     )
-    group.add_argument("--rate-per-user", type=float, default=10.0, help="Open: requests a second for each user")
-    group.add_argument("--open-connections", type=int, default=512, help="Open: connections at most")
-    group.add_argument("--grpc-port", type=int, default=8001, help="The gateway's port for gRPC")
-    group.add_argument("--answer-within", type=float, default=30.0, help="Seconds after which a request has failed")
-    group.add_argument("--shape", choices=list(shapes.NAMES), default="constant", help="How load changes with time")
-    group.add_argument("--stop-at-p99-ms", type=float, default=1000.0, help="ramp: ends where p99 exceeds this")
-    group.add_argument(
-        "--stop-at-failures", type=float, default=0.05, help="ramp: ends where more than this share fails"
-    )
+    add("--rate-per-user", type=float, default=10.0, help="Open: requests a second for each user")
+    add("--open-connections", type=int, default=512, help="Open: connections at most")
+    add("--grpc-port", type=int, default=8001, help="The gateway's port for gRPC")
+    add("--answer-within", type=float, default=30.0, help="Seconds after which a request has failed")
+    add("--shape", choices=list(shapes.NAMES), default="constant", help="How load changes with time")
+    add("--stop-at-p99-ms", type=float, default=1000.0, help="ramp: ends where p99 exceeds this")
+    add("--stop-at-failures", type=float, default=0.05, help="ramp: ends where more than this share fails")
 
 
 class Chosen(EngineUser):
@@ -81,6 +81,8 @@ class Chosen(EngineUser):
             timeout_s=options.answer_within,
         )
         per_user = 1.0 if arrival == "closed" else options.rate_per_user
+        if not 0 < per_user < math.inf:
+            raise Unable(f"rate-per-user: expected requests a second, more than 0, got {per_user}")
         return plan, f"{options.deployment} {dialect.name}", per_user
 
 
@@ -93,14 +95,15 @@ def _target(host: str, protocol: Any, grpc_port: int) -> Target:
 
 def _metadata(host: str | None, deployment: Deployment) -> dict[str, Any]:
     version = f"/versions/{deployment.version}" if deployment.version else ""
-    url = f"{host}/v2/models/{quote(deployment.name)}{version}"
+    url = f"{(host or '').rstrip('/')}/v2/models/{quote(deployment.name)}{version}"
     try:
         with urllib.request.urlopen(url, timeout=_METADATA_S) as answer:
             document: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         raise Unable(f"{url} answers {error.code}: {error.read(300).decode(errors='replace')}") from None
-    except urllib.error.URLError as error:
-        raise Unable(f"no gateway answers at {url}: {error.reason}; start one: torii serve") from None
+    except (OSError, HTTPException) as error:  # urllib's are of the first kind
+        reason = getattr(error, "reason", error)
+        raise Unable(f"no gateway answers at {url}: {reason}; start one: torii serve") from None
     return document
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ _ROW: Final = "inputs/"
 _IMAGE: Final = (1, 3, 224, 224)
 _INVENTED: Final = 8
 _SEED: Final = 7
+_MOST_BYTES: Final = 256 << 20
 
 
 class BadPayload(ValueError):
@@ -75,9 +79,10 @@ def _pixels(file: Path) -> NDArray[np.float32]:
 
 def _rows(file: Path) -> tuple[Inputs, ...]:
     try:
+        _check_size(file)
         with np.load(file, allow_pickle=False) as arrays:
             tensors = {name.removeprefix(_ROW): arrays[name] for name in arrays.files if name.startswith(_ROW)}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile, zlib.error, NotImplementedError, EOFError, MemoryError) as error:
         raise BadPayload(f"payload {file}: expected an .npz with arrays {_ROW}TENSOR: {error}") from None
     lengths = {len(each) if each.ndim else 0 for each in tensors.values()}
     if len(lengths) != 1 or 0 in lengths:
@@ -87,6 +92,13 @@ def _rows(file: Path) -> tuple[Inputs, ...]:
         )
     objects = {name: _as_bytes(each) for name, each in tensors.items()}
     return tuple({name: each[row : row + 1] for name, each in objects.items()} for row in range(lengths.pop()))
+
+
+def _check_size(file: Path) -> None:
+    with ZipFile(file) as archive:
+        size = sum(each.file_size for each in archive.infolist())
+    if size > _MOST_BYTES:
+        raise ValueError(f"its arrays have {size} bytes, and may have {_MOST_BYTES}: take fewer rows")
 
 
 def _as_bytes(tensor: NDArray[Any]) -> NDArray[Any]:
@@ -112,6 +124,8 @@ def invented(datatype: str, shape: list[int], dice: np.random.Generator) -> NDAr
     """
     if datatype not in DTYPES:
         raise BadPayload(f"payload invented: the model has an input of an unknown datatype, {datatype!r}")
+    if prod(shape) * max(1, DTYPES[datatype].itemsize) > _MOST_BYTES:
+        raise BadPayload(f"payload invented: the model has an input {shape}, more than {_MOST_BYTES} bytes")
     if datatype == "BYTES":
         return np.full(shape, b"torii", np.object_)
     dtype = DTYPES[datatype]

@@ -1,14 +1,14 @@
-"""Shapes of load over time: pure schedules, and each as a LoadTestShape of Locust's."""
+"""Shapes of load over time: pure schedules, and what each is for Locust's shapes, which ask once a second."""
 
 from __future__ import annotations
 
 import logging
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from locust import LoadTestShape
-from locust.stats import RequestStats
+if TYPE_CHECKING:  # importing Locust patches the standard library
+    from locust.stats import RequestStats
 
 _log = logging.getLogger(__name__)
 
@@ -129,25 +129,6 @@ def schedule(name: str, peak: float, for_s: float | None = None) -> Schedule:
     if name == "soak":
         return Soak(peak, for_s) if for_s else Soak(peak)
     raise ValueError(f"shape: expected one of {', '.join(NAMES)}, got {name!r:.80}")
-
-
-def shape_class(plan: Schedule, level_per_user: float = 1.0, bounds: Bounds | None = None) -> type[LoadTestShape]:
-    """A LoadTestShape that follows a schedule, of users who are so much of a level each, until a bound is exceeded."""
-    members = {"schedule": plan, "level_per_user": level_per_user, "bounds": bounds or Bounds(), "abstract": False}
-    return type(f"{type(plan).__name__}Shape", (_ScheduledShape,), members)
-
-
-class _ScheduledShape(LoadTestShape):
-    abstract = True
-    schedule: ClassVar[Schedule]
-    level_per_user: ClassVar[float]
-    bounds: ClassVar[Bounds]
-
-    def tick(self) -> tuple[int, float] | None:
-        """Called by Locust every second."""
-        stats = self.runner.stats if self.runner is not None else None
-        at_s: float = self.get_run_time()  # type: ignore[no-untyped-call]  # Locust has no type for it
-        return tick(self.schedule, at_s, self.level_per_user, self.bounds, stats)
 
 
 def tick(

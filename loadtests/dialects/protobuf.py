@@ -9,6 +9,7 @@ from typing import Final
 from loadtests.dialects.reply import WrongAnswer
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT_BYTES: Final = 10
 _WORD: Final = 1 << 64
 
 
@@ -41,24 +42,21 @@ def packed_field(field: int, numbers: Iterable[int]) -> bytes:
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The fields of a message in order, numbers or bytes (of fixed width: their bytes); raises WrongAnswer."""
     at = 0
-    try:
-        while at < len(message):
-            key, at = _varint(message, at)
-            if key & 7 == _VARINT:
-                number, at = _varint(message, at)
-                yield key >> 3, number
-                continue
-            size = {_FIXED64: 8, _FIXED32: 4}.get(key & 7)
-            if size is None:
-                if key & 7 != _BYTES:
-                    raise WrongAnswer(f"this is no message of protobuf: a field of the wire type {key & 7}")
-                size, at = _varint(message, at)
-            if at + size > len(message):
-                raise WrongAnswer("this is no message of protobuf: a field goes beyond its end")
-            yield key >> 3, message[at : at + size]
-            at += size
-    except IndexError:
-        raise WrongAnswer("this is no message of protobuf: a number goes beyond its end") from None
+    while at < len(message):
+        key, at = _varint(message, at)
+        if key & 7 == _VARINT:
+            number, at = _varint(message, at)
+            yield key >> 3, number
+            continue
+        size = {_FIXED64: 8, _FIXED32: 4}.get(key & 7)
+        if size is None:
+            if key & 7 != _BYTES:
+                raise WrongAnswer(f"this is no message of protobuf: a field of the wire type {key & 7}")
+            size, at = _varint(message, at)
+        if at + size > len(message):
+            raise WrongAnswer("this is no message of protobuf: a field goes beyond its end")
+        yield key >> 3, message[at : at + size]
+        at += size
 
 
 def nested(content: int | bytes) -> bytes:
@@ -88,14 +86,15 @@ def floats(content: int | bytes, code: str) -> list[float]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number, and where it ends; raises WrongAnswer."""
     number = shift = 0
-    while True:
-        byte = message[at]
+    for byte in message[at : at + _VARINT_BYTES]:
         number |= (byte & 0x7F) << shift
         at += 1
         shift += 7
         if byte < 0x80:
             return number % _WORD, at
+    raise WrongAnswer("this is no message of protobuf: a number goes beyond its end")
 
 
 def _signed(number: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, cast
 
 import msgspec
@@ -72,6 +73,17 @@ def probe(target: Target, request: Request, timeout_s: float = 30) -> Reply:
     if asked.reply is None:
         raise WrongAnswer(f"{target.host}:{target.port}: {asked.reason}")
     return asked.reply
+
+
+@contextmanager
+def reading(answer: Reply, kind: str) -> Iterator[bytes]:
+    """Gives a good answer's body to those who take it apart; whatever they trip over is a WrongAnswer."""
+    body = answer.good().body
+    try:
+        yield body
+    except (AttributeError, LookupError, TypeError, ArithmeticError, ValueError, RecursionError) as error:
+        text = f"{type(error).__name__}: {str(error)[:300]}"
+        raise WrongAnswer(f"this is no answer of {kind}: {text}: {body[:200]!r}") from None
 
 
 class _Asked:

@@ -32,6 +32,7 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
 }
 """V2's datatypes; BYTES are arrays of Python's bytes."""
 
+_MOST_ELEMENTS: Final = 1 << 26
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -58,6 +59,14 @@ def from_bytes(data: bytes, name: str, shape: tuple[int, ...]) -> Array:
     if len(data) != prod(shape) * dtype.itemsize:
         raise WrongAnswer(f"{name} {list(shape)} takes {prod(shape) * dtype.itemsize} bytes, and got {len(data)}")
     return np.frombuffer(data, dtype).reshape(shape)
+
+
+def checked(shape: list[Any]) -> tuple[int, ...]:
+    """A shape that an answer gives; raises WrongAnswer where it is none, or of more than any answer holds."""
+    sizes = all(isinstance(size, int) and 0 <= size <= _MOST_ELEMENTS for size in shape)
+    if not sizes or prod(shape) > _MOST_ELEMENTS:
+        raise WrongAnswer(f"shape: expected sizes, {_MOST_ELEMENTS} elements in all at most, got {str(shape)[:200]}")
+    return tuple(shape)
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

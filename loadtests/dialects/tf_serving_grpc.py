@@ -10,8 +10,8 @@ import numpy as np
 
 from loadtests.dialects.deployment import Deployment
 from loadtests.dialects.protobuf import bytes_field, fields, floats, integers, nested, number_field
-from loadtests.dialects.reply import Reply, WrongAnswer
-from loadtests.dialects.tensors import Array, datatype, dtype_of, from_bytes, shaped, to_bytes
+from loadtests.dialects.reply import Reply, WrongAnswer, reading
+from loadtests.dialects.tensors import Array, checked, datatype, dtype_of, from_bytes, shaped, to_bytes
 from loadtests.engine.plan import Request
 
 _PATH: Final = "/tensorflow.serving.PredictionService/Predict"
@@ -41,12 +41,12 @@ class TfServingGrpc:
 
     def outputs(self, answer: Reply) -> Mapping[str, Array]:
         """See Dialect."""
-        tensors = {}
-        for field, content in fields(answer.good().body):
-            if field == 1:
-                entry = dict(fields(nested(content)))
-                tensors[nested(entry.get(1, b"")).decode(errors="replace")] = _tensor(nested(entry.get(2, b"")))
-        return tensors
+        with reading(answer, "TF Serving's gRPC") as body:
+            entries = [dict(fields(nested(content))) for field, content in fields(body) if field == 1]
+            return {
+                nested(entry.get(1, b"")).decode(errors="replace"): _tensor(nested(entry.get(2, b"")))
+                for entry in entries
+            }
 
 
 def _entry(name: str, tensor: Array) -> bytes:
@@ -70,9 +70,8 @@ def _tensor(proto: bytes) -> Array:
             content = nested(value)
         else:
             values += _values(field, value)
-    if content:
-        return from_bytes(content, kind, tuple(shape))
-    return _filled(values, kind, tuple(shape))
+    sizes = checked(shape)
+    return from_bytes(content, kind, sizes) if content else _filled(values, kind, sizes)
 
 
 def _size(dim: bytes) -> int:
@@ -92,10 +91,8 @@ def _filled(values: list[Any], kind: str, shape: tuple[int, ...]) -> Array:
     count = prod(shape)
     if (count and not values) or len(values) > count:
         raise WrongAnswer(f"expected {count} values for {kind} {list(shape)}, got {len(values)}")
-    values = values + values[-1:] * (count - len(values))
     dtype = dtype_of(kind)
     if dtype.hasobject:
-        return shaped(values, shape)
-    if kind in ("FP16", "BF16"):  # their bits, as whole numbers
-        return np.array(values, np.uint16).view(dtype).reshape(shape)
-    return np.array(values).astype(dtype).reshape(shape)
+        return shaped(values + values[-1:] * (count - len(values)), shape)
+    given = np.array(values, np.uint16).view(dtype) if kind in ("FP16", "BF16") else np.array(values)  # halfs: bits
+    return np.pad(given.astype(dtype), (0, count - len(values)), "edge" if values else "empty").reshape(shape)

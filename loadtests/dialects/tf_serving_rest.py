@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from loadtests.dialects.deployment import Deployment
-from loadtests.dialects.reply import Reply, WrongAnswer
+from loadtests.dialects.reply import Reply, reading
 from loadtests.dialects.tensors import Array
 from loadtests.engine.plan import Request
 
@@ -31,12 +31,9 @@ class TfServingRest:
 
     def outputs(self, answer: Reply) -> Mapping[str, Array]:
         """See Dialect."""
-        try:
-            document = json.loads(answer.good().body)
+        with reading(answer, "TF Serving") as body:
+            document = json.loads(body)
             return _by_row(document["predictions"]) if "predictions" in document else _by_column(document["outputs"])
-        except (KeyError, TypeError, ValueError) as error:
-            text = f"{type(error).__name__}: {error}: {answer.body[:200]!r}"
-            raise WrongAnswer(f"this is no answer of TF Serving: {text}") from None
 
 
 def _document(inputs: Mapping[str, Array]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from loadtests.dialects.deployment import Deployment
-from loadtests.dialects.reply import Reply, WrongAnswer
+from loadtests.dialects.reply import Reply, reading
 from loadtests.dialects.tensors import Array
 from loadtests.engine.plan import Request
 
@@ -31,15 +31,10 @@ class TorchServe:
 
     def outputs(self, answer: Reply) -> Mapping[str, Array]:
         """See Dialect."""
-        try:
-            document = json.loads(answer.good().body)
-        except ValueError as error:
-            raise WrongAnswer(f"this is no JSON: {error}: {answer.body[:200]!r}") from None
-        columns = document if isinstance(document, dict) else {"": document}
-        try:
+        with reading(answer, "TorchServe") as body:
+            document = json.loads(body)
+            columns = document if isinstance(document, dict) else {"": document}
             return {name: _tensor(column) for name, column in columns.items()}
-        except ValueError as error:
-            raise WrongAnswer(f"this is no tensor: {error}: {answer.body[:200]!r}") from None
 
 
 def _values(name: str, tensor: Array) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from loadtests.dialects.deployment import Deployment
 from loadtests.dialects.protobuf import bytes_field, fields, floats, integers, nested, packed_field
-from loadtests.dialects.reply import Reply, WrongAnswer
-from loadtests.dialects.tensors import Array, datatype, dtype_of, from_bytes, shaped, to_bytes
+from loadtests.dialects.reply import Reply, WrongAnswer, reading
+from loadtests.dialects.tensors import Array, checked, datatype, dtype_of, from_bytes, shaped, to_bytes
 from loadtests.engine.plan import Request
 
 _PATH: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -38,16 +38,12 @@ class V2Grpc:
 
     def outputs(self, answer: Reply) -> Mapping[str, Array]:
         """See Dialect."""
-        described: list[bytes] = []
-        raw: list[bytes] = []
-        for field, content in fields(answer.good().body):
-            if field == _OUTPUTS:
-                described.append(nested(content))
-            elif field == _RAW_OUTPUTS:
-                raw.append(nested(content))
-        if raw and len(raw) != len(described):
-            raise WrongAnswer(f"expected raw contents for each of {len(described)} outputs, got {len(raw)}")
-        return dict(_tensor(each, raw[at] if raw else None) for at, each in enumerate(described))
+        with reading(answer, "V2's gRPC") as body:
+            described = [nested(content) for field, content in fields(body) if field == _OUTPUTS]
+            raw = [nested(content) for field, content in fields(body) if field == _RAW_OUTPUTS]
+            if raw and len(raw) != len(described):
+                raise WrongAnswer(f"expected raw contents for each of {len(described)} outputs, got {len(raw)}")
+            return dict(_tensor(each, raw[at] if raw else None) for at, each in enumerate(described))
 
 
 def _described(name: str, tensor: Array) -> bytes:
@@ -68,7 +64,8 @@ def _tensor(message: bytes, raw: bytes | None) -> tuple[str, Array]:
             shape += integers(content)
         elif field == _CONTENTS:
             contents = nested(content)
-    return name, _from_contents(contents, kind, tuple(shape)) if raw is None else from_bytes(raw, kind, tuple(shape))
+    sizes = checked(shape)
+    return name, _from_contents(contents, kind, sizes) if raw is None else from_bytes(raw, kind, sizes)
 
 
 def _from_contents(message: bytes, kind: str, shape: tuple[int, ...]) -> Array:
@@ -81,7 +78,4 @@ def _from_contents(message: bytes, kind: str, shape: tuple[int, ...]) -> Array:
     dtype = dtype_of(kind)
     if dtype.hasobject:
         return shaped(values, shape)
-    try:
-        return np.array(values).astype(dtype).reshape(shape)
-    except (TypeError, ValueError) as error:
-        raise WrongAnswer(f"an output's contents do not fit {kind} {list(shape)}: {error}") from None
+    return np.array(values).astype(dtype).reshape(shape)

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from loadtests.dialects.deployment import Deployment
-from loadtests.dialects.reply import Reply, WrongAnswer
-from loadtests.dialects.tensors import Array, datatype, dtype_of, from_bytes, shaped, to_bytes
+from loadtests.dialects.reply import Reply, reading
+from loadtests.dialects.tensors import Array, checked, datatype, dtype_of, from_bytes, shaped, to_bytes
 from loadtests.engine.plan import Request
 
 _HEAD_LENGTH: Final = "Inference-Header-Content-Length"
@@ -81,20 +81,16 @@ def _values(name: str, tensor: Array) -> list[Any]:
 
 def _outputs(answer: Reply) -> dict[str, Array]:
     """The outputs of a JSON document, and of the binary data behind it where there is some."""
-    answer.good()
-    try:
-        length = int(answer.headers.get(_HEAD_LENGTH.lower(), len(answer.body)))
-        document = json.loads(answer.body[:length])
-        return dict(_read(document["outputs"], answer.body[length:]))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise WrongAnswer(f"this is no answer of V2: {type(error).__name__}: {error}: {answer.body[:200]!r}") from None
+    with reading(answer, "V2") as body:
+        length = int(answer.headers.get(_HEAD_LENGTH.lower(), len(body)))
+        return dict(_read(json.loads(body[:length])["outputs"], body[length:]))
 
 
 def _read(outputs: list[Any], binary: bytes) -> list[tuple[str, Array]]:
     tensors, at = [], 0
     for output in outputs:
         size = output.get("parameters", {}).get("binary_data_size")
-        shape = tuple(output["shape"])
+        shape = checked(output["shape"])
         if size is None:
             tensor = _from_values(output["data"], output["datatype"], shape)
         else:

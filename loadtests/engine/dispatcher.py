@@ -13,6 +13,10 @@ from loadtests.engine.tally import Tally
 
 CONNECTION: Final = "connection"
 TIMEOUT: Final = "timeout"
+TOO_MANY: Final = "too many waiting"
+
+_MOST_WAITING: Final = 1 << 18
+"""So many may be due and not sent: a rate that no connections could ever carry is not to fill the memory."""
 
 
 class Dispatcher:
@@ -51,13 +55,15 @@ class Dispatcher:
 
     def issue(self, due_s: float) -> None:
         """A request is due: now, or a while ago, if the caller is late."""
+        late_s = perf_counter() - due_s
+        self._tally.late_s = max(self._tally.late_s, late_s)
         if self._idle:
-            connection = self._idle.popleft()
-            self._send(connection, due_s)
-            late_s = connection.sent_s - due_s
-            self._tally.late_s = max(self._tally.late_s, late_s)
+            self._send(self._idle.popleft(), due_s)
+            return
+        self._waiting.append(due_s)
+        if len(self._waiting) > _MOST_WAITING:
+            self._drop(TOO_MANY, f"more than {_MOST_WAITING} requests waited for a connection")
         else:
-            self._waiting.append(due_s)
             self._open()
 
     def _send(self, connection: Any, due_s: float) -> None:
@@ -87,7 +93,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._open_connection(self)
-        except OSError as error:  # TimeoutError is one
+        except (OSError, ValueError, OverflowError) as error:  # a timeout; a name or a port that is none
             self._opening -= 1
             if self._waiting and not self._ended:
                 late = isinstance(error, TimeoutError)

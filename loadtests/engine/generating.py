@@ -52,6 +52,8 @@ class Generating:
         if isinstance(command, End):
             self._told_to_end.set()
         elif not self._told_to_end.is_set():
+            if (command.level > 0) != (self._level > 0):
+                self._end_slice()  # so that none is half under load, half not
             self._level = command.level
             self._loop.level(command.level)
 
@@ -63,6 +65,8 @@ class Generating:
         self._loop.end()
         waiting = self._dispatcher.waiting
         self._dispatcher.end()
+        self._end_slice()
+        self._level = 0.0
         while self._dispatcher.under_way:  # noqa: ASYNC110  # what never ends times out, which is looked for as well
             await asyncio.sleep(min(_LOOK_S, self._plan.slice_s, self._plan.timeout_s / _LOOKS))
         ticking.cancel()
@@ -76,8 +80,11 @@ class Generating:
         while True:
             next_s = max(next_s + self._plan.slice_s, perf_counter())
             await asyncio.sleep(next_s - perf_counter())
-            dispatcher = self._dispatcher
-            self._tell(self._tally.end_slice(self._level, dispatcher.waiting, dispatcher.under_way))
+            self._end_slice()
+
+    def _end_slice(self) -> None:
+        dispatcher = self._dispatcher
+        self._tell(self._tally.end_slice(self._level, dispatcher.waiting, dispatcher.under_way))
 
     async def _look(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from dataclasses import dataclass, replace
 from typing import Final, cast
@@ -18,8 +19,10 @@ _PREFIX_BYTES: Final = 5
 _LAST_STREAM: Final = 2**31 - 3
 _WIDEN_AT_BYTES: Final = 1 << 30
 _MAX_BLOCK_BYTES: Final = 1 << 20
+_MAX_KEPT_BYTES: Final = 1 << 30
 _KNOWN: Final = 64
 _UNKNOWN: Final = 2
+_STATUS: Final = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class GrpcConnection(Connection):
 
     __slots__ = (
         "_answers", "_block", "_blocks", "_call", "_connection_window", "_consumed", "_ends", "_first", "_frame_bytes",
-        "_going_away", "_got_message", "_initial_window", "_kept", "_received", "_sent_bytes", "_stream",
+        "_going_away", "_got_message", "_initial_window", "_kept", "_kept_bytes", "_received", "_sent_bytes", "_stream",
         "_stream_window",
     )  # fmt: skip
 
@@ -64,6 +67,7 @@ class GrpcConnection(Connection):
         self._block = b""
         self._ends = False
         self._kept: list[bytes] = []
+        self._kept_bytes = 0
         self._first: Fields = {}
         self._got_message = False
         self._call: Call | None = None
@@ -127,6 +131,8 @@ class GrpcConnection(Connection):
                 start = at + http2.HEAD_BYTES
                 after = start + (data[at] << 16 | data[at + 1] << 8 | data[at + 2])
                 if after > end:
+                    if after - start > http2.FIRST_FRAME_BYTES:
+                        raise NotHttp2(f"a frame has {after - start} bytes, more than is allowed; is this HTTP/2?")
                     break
                 self._take(data[at + 3], data[at + 4], int.from_bytes(data[at + 5 : start]), data[start:after])
                 at = after
@@ -141,7 +147,7 @@ class GrpcConnection(Connection):
         elif kind in (http2.HEADERS, http2.CONTINUATION):
             self._take_headers(kind, flags, stream, payload)
         elif kind == http2.WINDOW_UPDATE:
-            self._widen(stream, int.from_bytes(payload))
+            self._widen(stream, *struct.unpack(">I", payload))
         elif kind == http2.PING:
             if not flags & http2.ACK:
                 self._transport.write(frame(http2.PING, http2.ACK, 0, payload))
@@ -151,7 +157,7 @@ class GrpcConnection(Connection):
         elif kind == http2.RST_STREAM:
             if stream == self._stream:
                 self._call = None
-                self._end(Answer(_UNKNOWN, {}, "reset", f"the server reset the stream: {int.from_bytes(payload)}"))
+                self._end(Answer(_UNKNOWN, {}, "reset", f"the server reset the stream: {int.from_bytes(payload[:4])}"))
         elif kind == http2.GOAWAY:
             self._go_away(payload)
         elif kind == http2.PUSH_PROMISE:
@@ -167,6 +173,9 @@ class GrpcConnection(Connection):
         self._got_message = self._got_message or len(payload) >= _PREFIX_BYTES
         if self.keeps_bodies:
             self._kept.append(http2.unpadded(flags & http2.PADDED, payload))
+            self._kept_bytes += len(payload)
+            if self._kept_bytes > _MAX_KEPT_BYTES:
+                raise NotHttp2(f"the answer has more than {_MAX_KEPT_BYTES} bytes")
         if flags & http2.END_STREAM:
             self._end(Answer(_UNKNOWN, self._first, "no trailers", "the answer has no trailers"))
 
@@ -211,6 +220,7 @@ class GrpcConnection(Connection):
             self._transport.write(frame(http2.RST_STREAM, 0, self._stream, struct.pack(">I", http2.CANCEL)))
         body = b"".join(self._kept)[_PREFIX_BYTES:]
         self._kept.clear()
+        self._kept_bytes = 0
         if self._going_away or self._stream >= _LAST_STREAM:
             answer = replace(answer, closes=True)
             self._transport.close()
@@ -222,7 +232,9 @@ class GrpcConnection(Connection):
                 self._stream_window += value - self._initial_window
                 self._initial_window = value
             elif name == http2.MAX_FRAME_SIZE:
-                self._frame_bytes = value
+                if value < http2.FIRST_FRAME_BYTES:
+                    raise NotHttp2(f"the server takes frames of {value} bytes at most: too few for HTTP/2")
+                self._frame_bytes = min(value, http2.LARGEST_FRAME_BYTES)
         self._send_parts([frame(http2.SETTINGS, http2.ACK, 0, b"")])
 
     def _widen(self, stream: int, size: int) -> None:
@@ -247,6 +259,6 @@ def _read(first: Fields, trailers: Fields) -> Answer:
     message = unquote(fields.get("grpc-message", ""))
     if http_status != str(OK):
         return Answer(_UNKNOWN, fields, f"status {http_status:.10}", message, served_by=served_by)
-    if not status.isdecimal():
+    if not _STATUS.fullmatch(status):
         return Answer(_UNKNOWN, fields, "no status", message or "the answer has no grpc-status", served_by=served_by)
     return Answer(int(status), fields, f"gRPC {status}" if int(status) else "", message, served_by=served_by)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Final, cast
 
 from loadtests.engine.connection import OK, SERVED_BY, Answer, Connection, Listener
 from loadtests.engine.plan import Request, Target
 
+_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _END: Final = b"\r\n\r\n"
 _MAX_HEAD_BYTES: Final = 1 << 16
 _MAX_LINE_BYTES: Final = 1 << 12
 _KNOWN: Final = 256
 _NO_BODY: Final = (204, 304)
-_CHUNKED, _TO_THE_END = -1, -2
+_CHUNKED, _TO_THE_END, _INTERIM = -1, -2, -3
+_MAX_DIGITS: Final = 18
+_MAX_KEPT_BYTES: Final = 1 << 30
+_MAX_FAILURE_BYTES: Final = 1 << 16
 
 
 class NotHttp(Exception):
@@ -58,7 +63,7 @@ def to_bytes(target: Target, request: Request) -> bytes:
 class HttpConnection(Connection):
     """One keep-alive connection."""
 
-    __slots__ = ("_chunks", "_head", "_heads", "_kept", "_left", "_pending")
+    __slots__ = ("_chunks", "_head", "_heads", "_kept", "_kept_bytes", "_left", "_pending")
 
     def __init__(self, listener: Listener, heads: Heads, keeps_bodies: bool = False) -> None:
         super().__init__(listener, keeps_bodies)
@@ -67,6 +72,7 @@ class HttpConnection(Connection):
         self._pending = b""
         self._left = 0
         self._kept: list[bytes] = []
+        self._kept_bytes = 0
         self._chunks: _Chunks | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -109,7 +115,7 @@ class HttpConnection(Connection):
             self._pending = b""
             head = self._heads.get(data[:end]) or self._heads.read(data[:end])
             data = data[end:]
-            if head.answer.status >= OK:  # what comes before is no answer yet: 100 Continue
+            if head.length != _INTERIM:
                 self._head, self._left = head, head.length
                 self._chunks = _Chunks() if head.length == _CHUNKED else None
         self._take_body(self._head, data)
@@ -120,16 +126,24 @@ class HttpConnection(Connection):
         elif head.length >= 0:
             self._left -= len(data)
         if (self.keeps_bodies or head.answer.failure) and data:
-            self._kept.append(data)
+            self._keep(data)
         if self._left < 0 <= head.length:
             raise NotHttp("the server sent more than its answer")
         if self._chunks.ended if self._chunks is not None else self._left == 0:
             self._end(head)
 
+    def _keep(self, data: bytes) -> None:
+        if self._kept_bytes < (_MAX_KEPT_BYTES if self.keeps_bodies else _MAX_FAILURE_BYTES):
+            self._kept.append(data)
+            self._kept_bytes += len(data)
+        elif self.keeps_bodies:
+            raise NotHttp(f"the answer has more than {_MAX_KEPT_BYTES} bytes")
+
     def _end(self, head: Head) -> None:
         body = b"".join(self._kept)
         self._head = self._chunks = None
         self._kept.clear()
+        self._kept_bytes = 0
         if head.answer.closes:
             self._transport.close()
         self._listener.answered(self, head.answer, body)
@@ -184,12 +198,10 @@ class _Chunks:
         if self._trailing:
             self.ended = not line
             return
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise NotHttp(f"a chunk's size is none: {line[:80]!r}") from None
-        if size < 0:
+        digits = line.partition(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(digits):
             raise NotHttp(f"a chunk's size is none: {line[:80]!r}")
+        size = int(digits, 16)
         self._trailing = size == 0
         self._left = size + 2 if size else 0
 
@@ -214,13 +226,15 @@ def _parse(data: bytes) -> Head:
 
 
 def _length(status: int, headers: dict[str, str]) -> int:
-    if status < OK or status in _NO_BODY:
+    if status < OK:  # no answer yet: 100 Continue
+        return _INTERIM
+    if status in _NO_BODY:
         return 0
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return _CHUNKED
     length = headers.get("content-length")
     if length is None:
         return _TO_THE_END
-    if not length.isdecimal():
+    if not length.isdecimal() or len(length) > _MAX_DIGITS:
         raise NotHttp(f"content-length is no number: {length[:80]!r}")
     return int(length)

@@ -80,9 +80,9 @@ class OpenLoop:
         self._arrivals.change(level, perf_counter())
         self._alarm.set(self._arrivals.next_s)
 
-    def _also(self, _failure: str) -> None:
+    def _also(self, failure: str) -> None:
         """Whoever reads answers anyway also looks at the clock: one wake-up less."""
-        if self._arrivals.next_s <= perf_counter():
+        if not failure and self._arrivals.next_s <= perf_counter():
             self._due()
 
     def _due(self) -> None:

@@ -100,7 +100,7 @@ class Slice(msgspec.Struct, frozen=True, tag="slice"):
 
     under_way: int
     late_us: int
-    """The most that a request was sent after it was due though a connection was free: the generator's own fault."""
+    """The most that the generator saw that a request was due after it was: its own fault, whatever servers do."""
 
     cpu: float
     """Share of a core, 0…1, that the generator itself used."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loadtests.bench import processes
 from loadtests.bench.processes import Place, Server, Watch, awake, running
 from tests.waiting import gone, until
 
@@ -37,6 +38,12 @@ with running("server", argv, place, (place.folder / "ready").exists) as server:
     print(server.pid, flush=True)
     time.sleep(600)
 """
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that know nothing of their parent's end are killed soon."""
+    monkeypatch.setattr(processes, "_CHILDREN_S", 0.3)
 
 
 @pytest.fixture
