@@ -27,7 +27,10 @@ HARDWARE := .hardware
 # Other people's load generators, for the cross-check: pinned in loadtests/crosscheck/requirements.txt.
 CROSSCHECK := .crosscheck
 
-.PHONY: help run test clients browser-client check crosscheck crosscheck-tools format hardware-cuda hardware-openvino load bench bench-peers profile proof-assignment proof-batching proof-edge proof-edge-speed proof-experiments proof-export proof-json proof-memory proof-overload proof-openapi proof-page proof-reload proof-statistics protos train pin clean
+# Containers often forbid Python to keep what it compiled: each of the tests' hundreds of processes would compile it again.
+CACHED := env -u PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run test clients browser-client check crosscheck crosscheck-tools format hardware-cuda hardware-openvino load bench bench-peers profile proof-assignment proof-batching proof-comparison proof-edge proof-edge-speed proof-experiments proof-export proof-generator proof-json proof-many proof-memory proof-overload proof-openapi proof-page proof-reload proof-stall proof-statistics protos train pin clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,7 +39,7 @@ run: $(VENV)/.installed-all ## Make the environment and serve model_repo/ with a
 	$(BIN)/torii serve $(REPOSITORY)
 
 test: $(VENV)/.installed-dev clients ## Make the environment and run the tests, two at a time (ARGS="-k name" for some, "-n 0" for one at a time)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --tb=native $(ARGS)
+	$(CACHED) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=native $(ARGS)
 
 clients: $(CLIENT_STAMPS) ## Install the clients that the tests use (tritonclient, kserve, mlserver, schemathesis, newman)
 
@@ -85,6 +88,9 @@ proof-assignment: $(VENV)/.installed-dev ## What an experiment adds to a request
 proof-batching: $(VENV)/.installed-dev ## A million requests among reloads and kills: to each its own answer (ARGS="--help")
 	$(BIN)/python -m tests.proofs.batching $(ARGS)
 
+proof-comparison: $(VENV)/.installed-dev ## 200 real pairs of load tests without a difference: at most 5 % are called different (ARGS="--help")
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.comparison $(ARGS)
+
 proof-edge: $(VENV)/.installed-dev ## Rollouts to 10,000 simulated devices: stages, halts, the way back (ARGS="--help")
 	$(BIN)/python -m tests.proofs.edge_rollout $(ARGS)
 
@@ -97,8 +103,15 @@ proof-experiments: $(VENV)/.installed-dev ## Assignment of 100,000 units, failin
 proof-export: $(VENV)/.installed-dev ## Every path of an export, each with its certificate (makes 10 GB of environments once; ARGS="--only TEXT")
 	@$(BIN)/python -m tests.proofs.exports $(ARGS)
 
+proof-generator: $(VENV)/.installed-dev ## Requests/s that the load generator sends from one core, beside wrk, h2load and Locust's own client (ARGS="--help")
+	$(BIN)/python -m tests.proofs.generator_speed $(ARGS)
+
 proof-json: $(VENV)/.installed-dev ## An image as JSON: hardly more than a JSON parser and numpy take
 	$(BIN)/python -m tests.proofs.json_speed
+
+proof-many: $(VENV)/.installed-dev ## What the tests do a little of: 10,000 tensors each way, 60 kills of whoever saves, every peer of the benchmark
+	TORII_TEST_CASES=10000 TORII_TEST_KILLS=60 TORII_TEST_PEERS=1 $(BIN)/python -m pytest -n 0 \
+	  tests/e2e/test_every_tensor.py tests/gateway/experiments/store/test_crash.py tests/loadtests/bench/test_peers.py
 
 proof-memory: $(VENV)/.installed-dev ## 50 cycles of load and unload: the gateway must not grow
 	$(BIN)/python -m tests.proofs.memory
@@ -114,6 +127,9 @@ proof-page: $(VENV)/.installed-dev ## 50 million recorded requests: the experime
 
 proof-reload: $(VENV)/.installed-dev ## 1,100 reloads under constant traffic: nothing fails, waits or grows (ARGS="--help")
 	$(BIN)/python -m tests.proofs.reload $(ARGS)
+
+proof-stall: $(VENV)/.installed-dev ## A gateway that is paused for a second: an open loop shows it, a closed one hides it (ARGS="--help")
+	$(BIN)/python -m tests.proofs.stall $(ARGS)
 
 proof-statistics: $(VENV)/.installed-dev ## 2,000 experiments of each kind without a difference: at most 5 % ever call one (ARGS="--help")
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.statistics $(ARGS)

@@ -40,13 +40,13 @@ def digits() -> Iterator[RunningGateway]:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
-    """Starts a gateway over a folder, quick to notice changes; stopped after the test."""
+    """Starts a gateway over a folder, quick to notice changes and to take files for whole; stopped after the test."""
     running: list[RunningGateway] = []
 
     def start(repository: Path | None = None, **settings: str) -> RunningGateway:
         folder = repository or tmp_path / "repository"
         folder.mkdir(exist_ok=True)
-        gateway = RunningGateway.start(folder, **{"POLL_S": "0.1", **settings})
+        gateway = RunningGateway.start(folder, **{"POLL_S": "0.1", "SETTLE_S": "0.2", **settings})
         running.append(gateway)
         gateway.wait_ready(within_s=60)
         return gateway

@@ -7,10 +7,12 @@ left out; `make crosscheck-tools` installs them.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
 import sys
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,16 +22,18 @@ from rich.console import Console
 
 from loadtests.bench.processes import ROOT, Server
 from loadtests.bench.report import facts
-from loadtests.crosscheck import report
+from loadtests.crosscheck import markdown, report
 from loadtests.crosscheck.agreement import agreements
 from loadtests.crosscheck.asked import Asked, Load
 from loadtests.crosscheck.measured import ToolFailed
 from loadtests.crosscheck.perf_analyzer import parted
 from loadtests.crosscheck.scenarios import Scenario, scenarios
-from loadtests.crosscheck.turns import Rounds, alternate
+from loadtests.crosscheck.turns import Rounds, Site, alternate
 from loadtests.dialects import DIALECTS
-from loadtests.gateways import Gateway, NoGateway, started
+from loadtests.gateways import Gateway, NoGateway, path, started
 from loadtests.payloads import BadPayload, Payload, payload
+
+_STATISTICS_S = 10.0
 
 
 def main() -> None:
@@ -46,6 +50,8 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     report.show(measured)
     report.write(arguments.output, measured, about)
+    if arguments.markdown:
+        markdown.write(arguments.markdown, measured, about)
     found = [each for rounds in measured for each in agreements(rounds)]
     if any(each.verdict in {"differs", "failed requests"} for each in found):
         sys.exit(1)
@@ -60,12 +66,21 @@ def _measure(arguments: argparse.Namespace, server_core: int, tool_core: int) ->
         Console(stderr=True).status("starting") as progress,
     ):
         server = Server("gateway", psutil.Process(gateway.pid), gateway.http_port, gateway.grpc_port)
+        site = Site(server, lambda: answered(gateway, arguments.deployment))
         sent = payload(arguments.payload, gateway.metadata(arguments.deployment))
         asks = [asked(scenario.load, arguments.deployment, gateway, sent, tool_core) for scenario in wanted]
         return [
-            alternate(scenario, ask, server, arguments.seconds, arguments.rounds, progress.update)
+            alternate(scenario, ask, site, arguments.seconds, arguments.rounds, progress.update)
             for scenario, ask in zip(wanted, asks, strict=True)
         ]
+
+
+def answered(gateway: Gateway, deployment: str) -> int:
+    """How many requests a deployment has answered, well or not, by V2's statistics."""
+    address = f"{gateway.url}/v2/models/{path(deployment)}/stats"
+    with urllib.request.urlopen(address, timeout=_STATISTICS_S) as response:
+        (told,) = json.load(response)["model_stats"]
+    return sum(int(told["inference_stats"][each]["count"]) for each in ("success", "fail"))
 
 
 def asked(load: Load, deployment: str, gateway: Gateway, sent: Payload, core: int) -> Asked:
@@ -103,6 +118,7 @@ def _arguments() -> argparse.Namespace:
         ("--output", Path, Path("bench-results/crosscheck.json"), "where everything is written as JSON"),
     ):
         parser.add_argument(option, type=kind, default=default, help=f"{text} [default: %(default)s]")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="a page whose table is written anew")
     parser.add_argument("--only", nargs="+", default=(), metavar="WORD", help="scenarios with it in their names")
     return parser.parse_args()
 

@@ -12,7 +12,7 @@ from loadtests.crosscheck.measured import Statistic
 from loadtests.crosscheck.turns import Figures, Rounds
 
 Verdict = Literal[
-    "agrees", "the tool is the limit", "ours is the limit", "own cost", "undecided", "differs", "failed requests"
+    "agrees", "the tool is the limit", "ours is the limit", "its cost", "undecided", "differs", "failed requests"
 ]
 
 TOLERANCE: Final = 0.1
@@ -44,6 +44,10 @@ class Agreement:
     """CPU of a core for each request, of the tool itself."""
 
     our_cost_us: float
+    their_server_us: float
+    """CPU of the server for each request of theirs."""
+
+    our_server_us: float
     others: float
     """The most that others took of a core in a turn."""
 
@@ -82,7 +86,9 @@ def _agreement(rounds: Rounds, tool: str, statistic: Statistic) -> Agreement:
     failures = sum(each.measured.failures for each in (*theirs, *our))
     others = max(each.others for each in (*theirs, *our))
     gap_us = _gap_us(statistic, their_value, our_value, load.connections * load.rows)
-    cost_us = (their_cost_us - our_cost_us) * (1 if load.rate else load.connections)
+    their_server_us, our_server_us = (median(each.server_us for each in turns) for turns in (theirs, our))
+    more_us = their_cost_us + their_server_us - our_cost_us - our_server_us
+    cost_us = more_us * (1 if load.rate else load.connections)
     return Agreement(
         scenario=rounds.scenario.name,
         tool=tool,
@@ -94,6 +100,8 @@ def _agreement(rounds: Rounds, tool: str, statistic: Statistic) -> Agreement:
         our_cpu=our_cpu,
         their_cost_us=their_cost_us,
         our_cost_us=our_cost_us,
+        their_server_us=their_server_us,
+        our_server_us=our_server_us,
         others=others,
         failures=failures,
         verdict="failed requests"
@@ -112,8 +120,8 @@ def judge(
         their_cpu: The share of its core that the tool used, 0…1.
         our_cpu: The share that our generator used.
         gap_us: By how much longer a request takes by the tool's figure.
-        cost_us: By how much more CPU the tool itself needs for as many requests as are under way at once: where their
-            answers come together, a request waits for all of them.
+        cost_us: By how much more CPU the tool and the server need for as many of its requests as are under way at
+            once: where their answers come together, a request waits for all of them.
         disturbed: Whether others had too much of the cores to say that there is a difference.
     """
     within = [abs(ratio - 1) <= TOLERANCE for ratio in ratios]
@@ -124,7 +132,7 @@ def judge(
     if our_cpu >= LIMIT:
         return "ours is the limit"
     if gap_us * cost_us > 0 and abs(gap_us) <= _EXPLAINED * abs(cost_us):
-        return "own cost"
+        return "its cost"
     if disturbed or any(within) or min(ratios) < 1 < max(ratios):
         return "undecided"
     return "differs"

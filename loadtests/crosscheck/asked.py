@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -21,10 +21,13 @@ class Load:
 
     connections: int
     rate: float | None = None
-    """Requests/s, arriving as a Poisson stream; None: a connection sends when it has its answer."""
+    """Requests/s; None: a connection sends when it has its answer."""
 
     rows: int = 1
     """Samples of a request."""
+
+    arrival: Literal["poisson", "uniform"] = "poisson"
+    """How they arrive where there is a rate."""
 
 
 @dataclass(frozen=True, slots=True)

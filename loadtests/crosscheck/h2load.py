@@ -1,4 +1,4 @@
-"""h2load: a closed loop over HTTP/1.1, and over HTTP/2 as gRPC has it."""
+"""h2load: a closed loop, or an even rate, over HTTP/1.1, and over HTTP/2 as gRPC has it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class H2load:
             for name, value in ((*asked.request.headers, *_GRPC) if grpc else asked.request.headers)
         ]
         options = ["-t1", f"-c{asked.load.connections}", f"-D{round(1000 * turn.seconds)}ms", "--warm-up-time=500ms"]
+        if asked.load.rate is not None:
+            options.append(f"--rps={asked.load.rate / asked.load.connections:g}")  # of each connection, evenly
         protocol = [] if grpc else ["--h1"]
         return Command(["h2load", *protocol, *options, f"--data={body}", f"--log-file={_LOG}", *headers, url(asked)])
 

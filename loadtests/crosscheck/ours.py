@@ -27,7 +27,7 @@ def measure(turn: Turn) -> tuple[Measured, float]:
     plan = Plan(
         target=asked.target,
         requests=(asked.request,),
-        arrival="closed" if load.rate is None else "poisson",
+        arrival="closed" if load.rate is None else load.arrival,
         connections=load.connections,
         timeout_s=_TIMEOUT_S,
         slice_s=_SLICE_S,

@@ -18,7 +18,7 @@ _A_CONNECTION_EACH = {"TRITON_CLIENT_GRPC_CHANNEL_MAX_SHARE_COUNT": "1"}
 """Else six callers share one connection over gRPC."""
 
 _WINDOWS = 3
-_UNSTABLE = "999"
+_UNSTABLE = "100000"
 """Per cent that its windows may differ by: our rounds judge that, and it shall not go on until it is content."""
 
 
@@ -66,7 +66,7 @@ class PerfAnalyzer:
             argv += ["--concurrency-range", str(load.connections), "--sync"]
         else:
             argv += ["--request-rate-range", f"{load.rate:g}", "--request-distribution", "poisson"]
-            argv += ["--max-threads", str(load.connections)]
+            argv += ["--max-threads", str(load.connections), "--sync"]
         return Command(argv, environment={"LD_LIBRARY_PATH": str(_cuda_runtime()), **_A_CONNECTION_EACH})
 
     def read(self, _output: str, turn: Turn) -> Measured:

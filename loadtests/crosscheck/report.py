@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,9 +15,22 @@ from rich.table import Table
 from loadtests.crosscheck.agreement import DISTURBED, LIMIT, TOLERANCE, Agreement, agreements
 from loadtests.crosscheck.turns import Rounds
 
-_WIDTH = 150
-_COLUMNS = ("scenario", "tool", "figure", "theirs", "ours", "ratio", "rounds", "CPU", "µs/request", "others", "verdict")
-_WORDS = {"scenario", "tool", "figure", "verdict"}
+_WIDTH = 164
+COLUMNS: Final = (
+    "scenario",
+    "tool",
+    "figure",
+    "theirs",
+    "ours",
+    "ratio",
+    "rounds",
+    "CPU",
+    "µs/request",
+    "server µs",
+    "others",
+    "verdict",
+)
+WORDS: Final = {"scenario", "tool", "figure", "verdict"}
 
 
 def show(measured: Sequence[Rounds], console: Console | None = None) -> None:
@@ -26,19 +39,30 @@ def show(measured: Sequence[Rounds], console: Console | None = None) -> None:
     table = Table(
         title="Tools that are not ours, and ours", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in _WORDS else "right", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in WORDS else "right", no_wrap=True)
     for rounds in measured:
-        for each in agreements(rounds):
-            table.add_row(*_cells(each))
+        for row in cells(rounds):
+            table.add_row(*row)
     console.print(table)
-    console.print(
+    console.print(legend())
+    for tool, why in skipped(measured).items():
+        console.print(f"{tool} is left out: {why}")
+
+
+def legend() -> str:
+    """What the columns are."""
+    return (
         f"Throughput in samples/s, latencies in ms, medians over rounds; ratio: theirs to ours, agreeing within "
         f"{TOLERANCE:.0%}; rounds: its extremes. CPU and µs/request: of the tool itself, then of ours, "
-        f"{LIMIT:.0%} of a core being the limit. ?: others had more than {DISTURBED:.0%} of a core meanwhile."
+        f"{LIMIT:.0%} of a core being the limit. Server µs: the server's CPU for a request of theirs, then of ours. "
+        f"?: others had more than {DISTURBED:.0%} of a core meanwhile."
     )
-    for tool, why in _skipped(measured).items():
-        console.print(f"{tool} is left out: {why}")
+
+
+def cells(rounds: Rounds) -> list[tuple[str, ...]]:
+    """A scenario's rows of the table, by COLUMNS."""
+    return [_cells(each) for each in agreements(rounds)]
 
 
 def write(path: Path, measured: Sequence[Rounds], about: Mapping[str, Any]) -> None:
@@ -77,11 +101,12 @@ def _cells(each: Agreement) -> tuple[str, ...]:
         f"{min(each.ratios):.2f}–{max(each.ratios):.2f}",
         f"{each.their_cpu:.0%} {each.our_cpu:.0%}",
         f"{each.their_cost_us:.0f} {each.our_cost_us:.0f}",
+        f"{each.their_server_us:.0f} {each.our_server_us:.0f}",
         f"{each.others:.0%}",
         each.verdict + "?" * each.disturbed,
     )
 
 
-def _skipped(measured: Sequence[Rounds]) -> dict[str, str]:
+def skipped(measured: Sequence[Rounds]) -> dict[str, str]:
     """Why tools have no figures, each reason once."""
     return {tool: why for rounds in measured for tool, why in rounds.skipped.items()}

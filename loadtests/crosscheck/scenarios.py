@@ -47,6 +47,8 @@ def scenarios(rate: float) -> Sequence[Scenario]:
         Scenario("V2 gRPC, 1 connection", Load("v2-grpc", 1), (h2load, analyzer)),
         Scenario("V2 gRPC, 8 connections", Load("v2-grpc", 8), (h2load, analyzer)),
         Scenario("queries of 8 samples, 1 connection", Load("v2-binary", 1, rows=8), (multiple,)),
-        Scenario(f"Poisson, {rate:g}/s", Load("v2-binary", 16, rate=rate), (server,)),
+        Scenario("evenly 100/s, 1 connection", Load("v2-binary", 1, rate=100.0, arrival="uniform"), (h2load,)),
+        Scenario(f"Poisson, {rate:g}/s", Load("v2-binary", 16, rate=rate), (server, analyzer)),
+        Scenario(f"Poisson, {rate:g}/s, gRPC", Load("v2-grpc", 16, rate=rate), (analyzer,)),
         Scenario("32 samples a request, 4 connections", Load("v2-binary", 4, rows=32), (offline,)),
     )

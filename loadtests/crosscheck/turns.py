@@ -31,6 +31,17 @@ class Figures:
     others: float
     """Of the servers' core or the tool's, whichever lost more."""
 
+    server_us: float = 0.0
+    """CPU of the server for each of its requests, those of warming up included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Who is asked: its processes, and how many requests it has answered so far, by its own count."""
+
+    server: Server
+    answered: Callable[[], int]
+
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
@@ -43,7 +54,7 @@ class Rounds:
 
 
 def alternate(
-    scenario: Scenario, asked: Asked, server: Server, seconds: float, rounds: int, tell: Callable[[str], None]
+    scenario: Scenario, asked: Asked, site: Site, seconds: float, rounds: int, tell: Callable[[str], None]
 ) -> Rounds:
     """Measure a scenario by all of its tools that are there, and by ours, in turns whose order rotates.
 
@@ -65,7 +76,7 @@ def alternate(
                 continue
             tell(f"{scenario.name}: round {number + 1} of {rounds}, {name}")
             try:
-                figures = _turn(tools[name], asked, seconds, expected, server)
+                figures = _turn(tools[name], asked, seconds, expected, site)
             except ToolFailed as error:
                 if tools[name] is None:
                     raise
@@ -82,8 +93,8 @@ def rotated(names: Sequence[str], by: int) -> list[str]:
     return [*names[at:], *names[:at]]
 
 
-def _turn(tool: Tool | None, asked: Asked, seconds: float, expected: float, server: Server) -> Figures:
-    watch, core = Watch((server,)), _Core(asked.core)
+def _turn(tool: Tool | None, asked: Asked, seconds: float, expected: float, site: Site) -> Figures:
+    watch, core, before = Watch((site.server,)), _Core(asked.core), site.answered()
     with tempfile.TemporaryDirectory(prefix="torii-crosscheck-") as folder:
         turn = Turn(asked, seconds, expected, Path(folder))
         if tool is None:
@@ -91,7 +102,9 @@ def _turn(tool: Tool | None, asked: Asked, seconds: float, expected: float, serv
         else:
             ended = command.run(tool.command(turn), turn.folder, seconds + _SPARE_S)
             measured, cpu = tool.read(ended.output, turn), ended.cpu
-    return Figures(measured, cpu, max(watch.read()[1], core.others()))
+    server_s, others = watch.read()
+    answered = site.answered() - before
+    return Figures(measured, cpu, max(others, core.others()), 1e6 * server_s / answered if answered else 0.0)
 
 
 class _Core:

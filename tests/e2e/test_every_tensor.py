@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import grpc
@@ -20,7 +21,7 @@ from tests.e2e.gateway import RunningGateway
 from tests.e2e.models import publish_echoes
 from tests.strategies import same, tensors
 
-CASES = 2_500
+CASES = int(os.environ.get("TORII_TEST_CASES", "500"))  # `make proof-many`: many more
 every_tensor = settings(
     max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def taking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway that takes them there, but no files; each test leaves its model loaded."""
+    folder = tmp_path_factory.mktemp("taking") / "repository"
+    publish(folder, "add", 1, {"model.onnx": add_model(1)})
+    with RunningGateway.running(folder, POLL_S="0.1", SETTLE_S="0.2", MODEL_CONTROL="true") as gateway:
+        gateway.wait_ready(within_s=60)
+        yield gateway
+
+
 def test_they_are_refused_by_default_and_say_where_they_are_taken(serve: Serve, repository: Path) -> None:
     gateway = serve(repository)
     for act in ("load", "unload"):
@@ -54,24 +64,22 @@ def test_they_are_refused_by_default_and_say_where_they_are_taken(serve: Serve, 
     assert (model.name, model.version, model.state) == ("add", "1", "READY")
 
 
-def test_they_are_taken_where_the_settings_say_so(serve: Serve, repository: Path) -> None:
-    gateway = serve(repository, MODEL_CONTROL="true")
-    assert gateway.post("/v2/repository/models/add/unload").status_code == 200
-    assert not answers(gateway)
-    assert gateway.post("/v2/repository/index", json={"ready": True}).json() == []
-    assert gateway.post("/v2/repository/models/add/load", json={"parameters": {}}).status_code == 200
-    assert answers(gateway)
-    call(gateway, "RepositoryModelUnload", model_name="add")
-    assert not answers(gateway)
-    call(gateway, "RepositoryModelLoad", model_name="add")
-    assert answers(gateway)
+def test_they_are_taken_where_the_settings_say_so(taking: RunningGateway) -> None:
+    assert taking.post("/v2/repository/models/add/unload").status_code == 200
+    assert not answers(taking)
+    assert taking.post("/v2/repository/index", json={"ready": True}).json() == []
+    assert taking.post("/v2/repository/models/add/load", json={"parameters": {}}).status_code == 200
+    assert answers(taking)
+    call(taking, "RepositoryModelUnload", model_name="add")
+    assert not answers(taking)
+    call(taking, "RepositoryModelLoad", model_name="add")
+    assert answers(taking)
 
 
-def test_files_are_taken_only_where_the_settings_say_that_too(serve: Serve, repository: Path) -> None:
+def test_files_are_taken_only_where_the_settings_say_that_too(taking: RunningGateway) -> None:
     model = base64.b64encode(add_model(10)).decode()
     body = {"parameters": {"file:1/model.onnx": model}}
-    gateway = serve(repository, MODEL_CONTROL="true")
-    refused = gateway.post("/v2/repository/models/add/load", json=body)
+    refused = taking.post("/v2/repository/models/add/load", json=body)
     assert (refused.status_code, "model_upload" in refused.json()["error"]) == (403, True)
 
 
@@ -89,9 +97,8 @@ def test_files_come_as_base64_over_http_and_as_bytes_over_grpc(serve: Serve, rep
 
 
 @pytest.mark.parametrize("path", ["/v2/repository/models/nothing/load", "/v2/repository/models/nothing/unload"])
-def test_what_is_not_there_is_not_found(serve: Serve, repository: Path, path: str) -> None:
-    gateway = serve(repository, MODEL_CONTROL="true")
-    assert gateway.post(path).status_code == 404
-    assert gateway.post("/v2/repository/nothing").status_code == 404
-    assert gateway.post("/v2/repository/index", content=b"[").status_code == 400
-    assert gateway.post("/v2/repository/models/..%2F..%2Fx/load").status_code == 400
+def test_what_is_not_there_is_not_found(taking: RunningGateway, path: str) -> None:
+    assert taking.post(path).status_code == 404
+    assert taking.post("/v2/repository/nothing").status_code == 404
+    assert taking.post("/v2/repository/index", content=b"[").status_code == 400
+    assert taking.post("/v2/repository/models/..%2F..%2Fx/load").status_code == 400

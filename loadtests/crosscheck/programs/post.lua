@@ -9,13 +9,16 @@ function init(arguments)
    end
 end
 
--- One line of JSON: wrk's own text rounds latencies to three digits. Times are microseconds.
+-- One line of JSON: wrk's own text rounds latencies to three digits. Times are microseconds; each latency with its count.
 function done(summary, latency, requests)
-   local errors = summary.errors
+   local errors, latencies = summary.errors, {}
+   for index = 1, #latency do
+      latencies[index] = string.format("[%d, %d]", latency(index))
+   end
    io.write(string.format(
-      '{"requests": %d, "duration": %d, "failures": %d, "p50": %d, "p90": %d, "p99": %d}\n',
+      '{"requests": %d, "duration": %d, "failures": %d, "latencies": [%s]}\n',
       summary.requests, summary.duration,
       errors.connect + errors.read + errors.write + errors.status + errors.timeout,
-      latency:percentile(50), latency:percentile(90), latency:percentile(99)
+      table.concat(latencies, ", ")
    ))
 end

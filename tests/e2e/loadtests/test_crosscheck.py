@@ -17,7 +17,7 @@ def test_tools_and_our_generator_take_turns_on_a_real_gateway(tmp_path: Path) ->
     output = tmp_path / "crosscheck.json"
     argv = [sys.executable, "-m", "loadtests.crosscheck", "--only", "JSON", "gRPC, 1", "--rounds", "1"]
     ended = subprocess.run(
-        [*argv, "--seconds", "0.3", "--output", str(output)],
+        [*argv, "--seconds", "0.2", "--output", str(output), "--markdown", str(tmp_path / "page.md")],
         cwd=ROOT,
         check=False,
         capture_output=True,
@@ -35,6 +35,7 @@ def test_tools_and_our_generator_take_turns_on_a_real_gateway(tmp_path: Path) ->
         for tool, why in each["left_out"].items():
             assert "make crosscheck-tools" in why, f"{tool} could not measure: {why}"
             assert f"{tool} is left out" in ended.stdout
+            assert f"{tool} is left out" in (tmp_path / "page.md").read_text()
 
 
 def test_a_model_that_is_not_there_is_said_without_a_traceback(tmp_path: Path) -> None:

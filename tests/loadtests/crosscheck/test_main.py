@@ -15,7 +15,7 @@ SENT = Payload("made up", ({"x": np.ones((1, 2), np.float32)}, {"x": np.zeros((1
 
 def test_scenarios_are_chosen_by_words_of_their_names() -> None:
     assert [each.name for each in chosen(scenarios(1000), ["poisson", "JSON"])] == [
-        *("V2 JSON, 8 connections", "Poisson, 1000/s")
+        *("V2 JSON, 8 connections", "Poisson, 1000/s", "Poisson, 1000/s, gRPC")
     ]
     assert len(chosen(scenarios(1000), [])) == len(scenarios(1000))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,33 @@ def captured(name: str) -> str:
     return (HERE / "captured" / name).read_text()
 
 
-def test_wrk_tells_microseconds_and_its_whole_duration() -> None:
-    measured = wrk.parse(captured("wrk.txt"))
+def test_wrk_tells_its_whole_duration_and_every_latency() -> None:
+    measured = wrk.parse(captured("wrk.txt"), connections=8)
 
-    assert measured == Measured(9294 / 1.002666, p50=0.669, p90=2.160, p99=4.626, failures=0)
+    assert measured == Measured(45704 / 1.000199, p50=0.080, p90=0.128, p99=0.336, failures=0)
+
+
+@pytest.mark.parametrize(("name", "connections"), [("wrk", 8), ("wrk-slow", 1), ("wrk-refused", 8)])
+def test_latencies_that_wrk_makes_up_are_taken_out_again(name: str, connections: int) -> None:
+    said = json.loads(captured(f"{name}.txt").splitlines()[-1])
+    told = dict(said["latencies"])
+    found = wrk.observed(told, said["duration"] // (said["requests"] // connections))
+
+    assert sum(told.values()) > said["requests"]
+    assert sum(found.values()) == said["requests"]
+    assert min(found.values()) == 0
+
+
+def test_a_server_that_holds_up_every_tenth_answer_is_slow_for_a_tenth_of_the_requests() -> None:
+    measured = wrk.parse(captured("wrk-slow.txt"), connections=1)  # by wrk's own words the median is 2.3 ms
+
+    assert measured.p50 == 0.023
+    assert measured.p99 == 20.489
 
 
 def test_refusals_are_failures_to_wrk_and_to_h2load() -> None:
-    refused = wrk.parse(captured("wrk-refused.txt"))
-    assert refused.failures == 29476
+    refused = wrk.parse(captured("wrk-refused.txt"), connections=8)
+    assert refused.failures == 39319
 
     refused = h2load.parse(captured("h2load-refused.txt"), "1795477000000000\t404\t300\n")
     assert refused.failures == 11545
@@ -73,14 +92,14 @@ def test_a_summary_with_errors_is_refused_with_what_loadgen_recommends() -> None
 
 
 def test_samples_are_counted_where_a_request_has_several() -> None:
-    assert wrk.parse(captured("wrk.txt"), rows=4).throughput == pytest.approx(4 * 9294 / 1.002666)
+    assert wrk.parse(captured("wrk.txt"), 8, rows=4).throughput == pytest.approx(4 * 45704 / 1.000199)
     assert h2load.parse(captured("h2load.txt"), captured("h2load.tsv"), rows=4).throughput == 4 * 2911.0
 
 
 @pytest.mark.parametrize("text", ["", "\n", "Killed", "unable to connect\n", '{"requests": 0, "duration": 0}', "[1]"])
 def test_what_is_no_result_is_refused(text: str) -> None:
     with pytest.raises(ToolFailed):
-        wrk.parse(text)
+        wrk.parse(text, 1)
     with pytest.raises(ToolFailed):
         h2load.parse(text, text)
     with pytest.raises(ToolFailed):

@@ -58,6 +58,12 @@ def test_a_refusal_counts_as_a_failure(tool: Tool, tmp_path: Path) -> None:
     assert measured.failures > 0
 
 
+def test_h2load_shares_a_rate_out_among_its_connections(tmp_path: Path) -> None:
+    argv = H2load().command(turn(tmp_path, Load("v2-binary", 4, rate=100.0, arrival="uniform"))).argv
+
+    assert "--rps=25" in argv
+
+
 def test_h2load_frames_grpc_messages_itself(tmp_path: Path) -> None:
     argv = H2load().command(turn(tmp_path, Load("v2-grpc", 8), protocol="grpc")).argv
 

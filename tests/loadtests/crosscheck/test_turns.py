@@ -15,7 +15,7 @@ from loadtests.crosscheck.asked import Asked, Load, Turn
 from loadtests.crosscheck.command import Command
 from loadtests.crosscheck.measured import Measured, ToolFailed
 from loadtests.crosscheck.scenarios import Entry, Scenario
-from loadtests.crosscheck.turns import alternate, rotated
+from loadtests.crosscheck.turns import Site, alternate, rotated
 from loadtests.engine.plan import Request, Target
 from tests.loadtests.crosscheck.answering import Answering, answering
 
@@ -40,6 +40,12 @@ class Told:
         return Measured(float(output), 1.0)
 
 
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtests.crosscheck.ours.WARM_UP_S", 0.1)
+    monkeypatch.setattr("loadtests.crosscheck.ours._SLICE_S", 0.1)
+
+
 @pytest.fixture
 def server() -> Iterator[Answering]:
     with answering() as running:
@@ -51,7 +57,7 @@ def turns(server: Answering, *tools: Told, rounds: int = 1) -> tuple[dict[str, i
     target = Target("127.0.0.1", server.port, "http/1.1")
     asked = Asked(load, "m", target, Request("/", b"body"), {"x": np.zeros((1, 1))}, CORE)
     said: list[str] = []
-    measured = Server("here", psutil.Process())
+    measured = Site(Server("here", psutil.Process()), lambda: server.requests)
     scenario = Scenario("a load", load, tuple(Entry(tool) for tool in tools))
     found = alternate(scenario, asked, measured, 0.1, rounds, said.append)
     return {name: len(each) for name, each in found.turns.items()}, found.skipped, said
