@@ -78,7 +78,7 @@ def compare(  # noqa: PLR0913  # the command line's options
     try:
         model, version = _parsed(subject)
         effort = (QUICK if quick else NORMAL).changed(rounds, seconds)
-        options = Options(_milliseconds(latency_target), rate, price, effort)
+        options = Options(milliseconds(latency_target), rate, price, effort)
         _check_folders(json_file, html_file)
         tools = _tools(dialect, errors)
         with _gateway(url, control_url, grpc_port, repository, model) as gateway:
@@ -106,7 +106,8 @@ def _parsed(subject: str) -> tuple[str, int | None]:
     return found[1], int(found[2]) if found[2] else None
 
 
-def _milliseconds(text: str) -> float | None:
+def milliseconds(text: str) -> float | None:
+    """Of `5ms`, `0.5s`, `250us`; None of no text. Raises ValueError."""
     if not text:
         return None
     found = _TIME.fullmatch(text.strip())

@@ -24,8 +24,8 @@ from loadtests.verdict.references import NONE, Agreements, held_against_each_oth
 from loadtests.verdict.rows import BadGolden, Rows, golden
 
 _NO_GOLDEN: Final = (
-    "There is no golden data: accuracy is unknown, and inputs were invented. Put a golden.npz into the version's folder, "
-    "with the arrays inputs/<tensor> and outputs/<tensor>, and labels where there are classes."
+    "There is no golden data: accuracy is unknown, and inputs were invented. Put a golden.npz into the version's "
+    "folder, with the arrays inputs/<tensor> and outputs/<tensor>, and labels where there are classes."
 )
 _ELSEWHERE: Final = "The gateway's processes were not seen: the machine named is the one that the load came from."
 

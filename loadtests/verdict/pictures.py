@@ -14,6 +14,7 @@ _COLOURS: Final = ("#0b6bcb", "#b54708", "#5b5f66", "#0a7a45")
 """Each has a contrast of 4.5 to white at least; marks differ in shape, too."""
 
 _WIDTH_IN: Final = 7.0
+_LONGEST_NAME: Final = 32
 
 
 def latencies(verdict: Verdict) -> str:
@@ -53,7 +54,7 @@ def _picture(
         _series(axes, label, marker, _COLOURS[number], (len(series) - 1) / 2 - number, estimates)
     if bound:
         axes.axvline(bound, color="#a11", linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(verdict.rows)), [row.backend for row in verdict.rows])
+    axes.set_yticks(range(len(verdict.rows)), [row.backend[:_LONGEST_NAME] for row in verdict.rows])
     axes.set_ylim(len(verdict.rows) - 0.5, -0.5)
     axes.set_title(title, loc="left", fontsize=10)
     if logarithmic:

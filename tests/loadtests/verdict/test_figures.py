@@ -12,8 +12,9 @@ from loadtests.run.search import Found
 from loadtests.verdict.candidates import Candidate
 from loadtests.verdict.costs import by_cpu, by_rate, typical
 from loadtests.verdict.document import Estimate
+from loadtests.verdict.figures import priced
 from loadtests.verdict.targets import common_rate, latency_target_ms
-from tests.loadtests.verdict.made import around
+from tests.loadtests.verdict.made import around, row
 
 
 def test_a_millisecond_of_cpu_a_request_is_a_core_for_a_thousand_seconds_a_million() -> None:
@@ -90,3 +91,14 @@ def test_a_highest_rate_that_a_round_did_not_find_may_be_nothing() -> None:
     assert found.low == 0.0
     never = Candidate("m/1@a", {}, found=[Found(None, 3.0), Found(None, None)]).highest_rate(0.05)
     assert never == Estimate(0, 0, 0)
+
+
+def test_a_price_of_nothing_leaves_costs_unknown_and_so_the_rate_decides() -> None:
+    rows = [row("a", cost=None), row("b", cost=None)]
+    assert [each.cost for each in priced(rows, cores=2, price=0.0)] == [None, None]
+    assert all(each.cost for each in priced(rows, cores=2, price=0.05))
+
+
+def test_a_rate_that_was_kept_by_chance_is_not_ruled_out_by_searches_that_found_none() -> None:
+    candidate = Candidate("m/1@a", {}, found=[Found(None, 3.0), Found(None, 3.0)], kept=500.0)
+    assert candidate.highest_rate(0.05) == Estimate(0, 0, 500.0)

@@ -38,6 +38,9 @@ async def test_every_figure_of_every_backend_is_in_the_table_with_its_interval(s
     html = (await site.get("/models/m")).text
     labels = [attributes.get("data-label") for tag, attributes in tags(html) if tag == "td"]
     assert labels.count("tflite-int8") == 13
+    assert not any(
+        "figures" in attributes.get("class", "") for tag, attributes in tags(html) if tag == "table"
+    )  # a grid
 
 
 async def test_what_failed_and_what_is_wrong_stand_beside_the_table(site: Served) -> None:
