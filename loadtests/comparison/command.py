@@ -20,6 +20,10 @@ from loadtests.results.files import BadResult, read
 _WORSE: Final = 1
 _UNUSABLE: Final = 2
 _WIDTH: Final = 120
+_UNDECIDED: Final = (
+    "{} of {} undecided: by more than the limit or not. To decide, run both with more rounds (--rounds 10) or longer "
+    "(--seconds), on a machine that does nothing else{}"
+)
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)")
 
 
@@ -72,7 +76,7 @@ def compare(  # noqa: PLR0913  # one option each
     else:
         writing.show(Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH), matched, found)
     if gates is not None:
-        raise typer.Exit(_told(found, gates, strict))
+        raise typer.Exit(_told(matched, found, gates, strict))
 
 
 def share(text: str, option: str) -> float:
@@ -89,27 +93,37 @@ def share(text: str, option: str) -> float:
 
 
 def _matched(results: Sequence[Path], rows: bool, baseline: Path | None) -> Matched:
-    sources = [Source(str(path), read(path)) for path in results]
+    sources = [Source(name, read(path)) for name, path in zip(_names(results), results, strict=True)]
     if rows:
         if len(sources) != 1 or baseline:
             raise NotComparable(f"--rows compares the rows of one result; got {len(sources)} files, or a --baseline")
         return within(sources[0])
     if len(sources) < 2:
         raise NotComparable("expected two results or more, or --rows with one; got one")
-    if baseline is not None and str(baseline) not in [source.name for source in sources]:
+    if baseline is not None and baseline not in results:
         raise NotComparable(f"--baseline {baseline}: expected one of the files that are compared")
-    first = next(source for source in sources if baseline is None or source.name == str(baseline))
+    first = sources[results.index(baseline) if baseline is not None else 0]
     return between(first, [source for source in sources if source is not first])
 
 
-def _told(found: Sequence[Answer], gates: Sequence[Gate], strict: bool) -> int:
+def _names(results: Sequence[Path]) -> list[str]:
+    """As short as they can be told apart."""
+    short = [path.name for path in results]
+    return short if len(set(short)) == len(short) else [str(path) for path in results]
+
+
+def _told(matched: Matched, found: Sequence[Answer], gates: Sequence[Gate], strict: bool) -> int:
     """Say what fails and what is undecided; the exit status."""
+    for line in matched.lost:
+        print(f"measured before, and not now: {line}", file=sys.stderr)
     for each, state in zip(found, gates, strict=True):
-        if state != "passed":
-            word = "slower by more than the limit" if state == "worse" else "undecided whether by more than the limit"
+        if state == "worse":
             who = side(each.question.pair.ours, each.question.pair.ours.source is not each.question.pair.theirs.source)
-            print(f"{word}: {who}: {sentence(each)}", file=sys.stderr)
+            print(f"worse by more than the limit: {who}: {sentence(each)}", file=sys.stderr)
     if not gates:
         print("nothing was measured on both sides", file=sys.stderr)
+    if open_ones := gates.count("undecided"):
+        hint = "" if strict else "; it fails with --strict only"
+        print(_UNDECIDED.format(open_ones, len(gates), hint), file=sys.stderr)
     failing = {"worse", "undecided"} if strict else {"worse"}
-    return _WORSE if failing & set(gates) or (strict and not gates) else 0
+    return _WORSE if matched.lost or failing & set(gates) or (strict and not gates) else 0

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from scipy.special import stdtrit
+
 from loadtests.comparison.matching import Pair
 from loadtests.results.schema import Figure, Run
 from loadtests.statistics.contrasts import Contrast, between_samples, taken_in_turns
 from loadtests.statistics.estimates import Estimate, estimate
 from loadtests.statistics.figures import ErrorRate, Percentile, Statistic, Throughput
 from loadtests.statistics.samples import Samples, rounds
-from loadtests.statistics.spread import Spread
+from loadtests.statistics.spread import MANY, Spread
 
 ERROR: Final = 0.05
 METRICS: Final = ("p50", "p99", "throughput", "errors")
@@ -22,6 +24,10 @@ _FROM_RUNS: Final = re.compile(r"(p[0-9.]+|throughput|errors)\b.*")
 _PERCENTILE: Final = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,4})?)")
 _LOWER_IS_BETTER: Final = frozenset({"µs", "ms", "s", "MiB", "bytes"})
 _ENOUGH_BEYOND: Final = 10
+_STEP: Final = 0.05
+"""Rates are searched for in steps of so much, so that equal ones may be apart by that."""
+
+_OF_TIMES: Final = re.compile(r"lowest and highest of ([0-9]{1,4})$")
 
 Verdict = Literal["better", "worse", "undecided"]
 Gate = Literal["passed", "worse", "undecided"]
@@ -105,6 +111,8 @@ def gate(asked: Sequence[Question], margin: float) -> list[Gate]:
         worst = answer.together.high if each.lower_is_better else answer.together.low
         if answer.verdict == "worse":
             found.append("worse")
+        elif not each.contrast.relative and each.ours.value == 0:
+            found.append("passed")
         else:
             found.append("undecided" if math.isnan(worst) or _is_worse(each, worst, margin) else "passed")
     return found
@@ -117,7 +125,7 @@ def _of_runs(
     if turns:
         ours, theirs = (sorted(runs, key=lambda run: run.round) for runs in (ours, theirs))
     left, right = rounds(ours), rounds(theirs)
-    for metric in metrics or _metrics(ours, theirs):
+    for metric in metrics or _metrics(pair, ours, theirs):
         asked = statistic(metric)
         unit = {"throughput": "/s", "errors": "share"}.get(metric, "ms")
         notes = tuple(_notes(asked, left, right))
@@ -127,14 +135,20 @@ def _of_runs(
         )  # fmt: skip
 
 
-def _metrics(ours: Sequence[Run], theirs: Sequence[Run]) -> list[str]:
-    """Those that say something, since each question more widens the intervals of all."""
+def _metrics(pair: Pair, ours: Sequence[Run], theirs: Sequence[Run]) -> list[str]:
+    """Those that say something, since each question more widens the intervals of all; the scenario's own first."""
     runs = (*ours, *theirs)
     failed = any(each.failures for run in runs for each in run.slices)
     # How much is answered of a given rate says nothing of speed until it is too much, and then failures and p99 do.
     closed = all(run.arrival == "closed" for run in runs)
     silent = {name for name, says in (("errors", failed), ("throughput", closed)) if not says}
-    return [each for each in METRICS if each not in silent]
+    return list(dict.fromkeys([*_first(pair), *(each for each in METRICS if each not in silent)]))
+
+
+def _first(pair: Pair) -> list[str]:
+    """The percentile that the scenario is about, as SingleStream's p90."""
+    names = [figure.name.partition(" ")[0].rstrip(",") for figure in pair.ours.row.figures[:1]]
+    return [name for name in names if (match := _PERCENTILE.fullmatch(name)) and float(match[1]) > 0]
 
 
 def _of_figures(pair: Pair) -> Iterator[Question]:
@@ -147,7 +161,8 @@ def _of_figures(pair: Pair) -> Iterator[Question]:
             continue
         left, right = _estimate(ours), _estimate(other)
         if left and right:
-            yield Question(pair, "", ours.name, ours.unit, better_low, left, right, _contrast(left, right))
+            times = (_times(ours), _times(other))
+            yield Question(pair, "", ours.name, ours.unit, better_low, left, right, _contrast(left, right, times))
 
 
 def _estimate(figure: Figure) -> Estimate | None:
@@ -156,10 +171,22 @@ def _estimate(figure: Figure) -> Estimate | None:
     return Estimate(figure.value, figure.low, figure.high)
 
 
-def _contrast(ours: Estimate, theirs: Estimate) -> Contrast:
-    """By the intervals alone, taken for those of normal logarithms."""
-    errors = [(math.log(each.high) - math.log(each.low)) / (2 * 1.96) for each in (ours, theirs)]
-    return Contrast(math.log(ours.value / theirs.value), (Spread(math.hypot(*errors), 1e6),), True, False, 1)
+def _times(figure: Figure) -> int | None:
+    """Of how many independent times it is the median with the lowest and the highest; None: an interval at 95 %."""
+    match = _OF_TIMES.search(figure.note)
+    return int(match[1]) if match else None
+
+
+def _contrast(ours: Estimate, theirs: Estimate, times: tuple[int | None, int | None]) -> Contrast:
+    """By the intervals alone. Of lowest and highest, each of ours is above each of theirs so often by chance."""
+    halves = [(math.log(each.high) - math.log(each.low)) / 2 for each in (ours, theirs)]
+    if times[0] and times[1]:
+        freedom = times[0] + times[1] - 2
+        chance = 1 / math.comb(times[0] + times[1], times[0])
+        spread = Spread(max(sum(halves), _STEP) / float(stdtrit(freedom, 1 - chance)), freedom)
+    else:
+        spread = Spread(math.hypot(*halves) / 1.96, MANY)
+    return Contrast(math.log(ours.value / theirs.value), (spread,), True, False, 1)
 
 
 def _phases(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from loadtests.results.schema import Result, Row
 from loadtests.results.text import plain
@@ -47,10 +47,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Pairs, and what has no counterpart, in words."""
+    """Pairs, and what has no counterpart, in words; `lost` is what failed and had been measured before."""
 
     pairs: tuple[Pair, ...]
     alone: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 def between(baseline: Source, others: Sequence[Source]) -> Matched:
@@ -61,21 +62,27 @@ def between(baseline: Source, others: Sequence[Source]) -> Matched:
     """
     pairs: list[Pair] = []
     alone: list[str] = []
+    lost: list[str] = []
     for other in others:
         _check_scenario(other, baseline)
         _check_models(other, baseline)
         _check_payloads(other, baseline)
+        used: set[int] = set()
         for row in other.result.rows:
-            side = Side(other, row)
+            counterpart = _counterpart(row, baseline.result.rows)
+            used.add(id(counterpart))
             if row.status != "measured":
-                alone.append(f"{title(row)} in {other.name}: {row.status}: {plain(row.why) or 'no reason is given'}")
-            elif counterpart := _counterpart(row, baseline.result.rows):
-                pairs.append(_pair(side, Side(baseline, counterpart)))
+                said = f"{title(row)} in {other.name}: {_unmeasured(row)}"
+                (lost if row.status == "failed" and counterpart else alone).append(said)
+            elif counterpart:
+                pairs.append(_pair(Side(other, row), Side(baseline, counterpart)))
             else:
                 alone.append(f"{title(row)} in {other.name} has no counterpart in {baseline.name}")
+        missing = [row for row in baseline.result.rows if row.status == "measured" and id(row) not in used]
+        alone += [f"{title(row)} in {baseline.name} has no counterpart in {other.name}" for row in missing]
     if not pairs:
-        raise NotComparable("no row was measured on both sides: " + ("; ".join(alone) or "there are no rows"))
-    return Matched(tuple(pairs), tuple(alone))
+        raise NotComparable("no row was measured on both sides: " + ("; ".join([*lost, *alone]) or "there are no rows"))
+    return Matched(tuple(pairs), tuple(alone), tuple(lost))
 
 
 def within(source: Source) -> Matched:
@@ -84,11 +91,7 @@ def within(source: Source) -> Matched:
     Raises:
         NotComparable: Rows are of different models, or fewer than two were measured.
     """
-    alone = [
-        f"{title(row)}: {row.status}: {plain(row.why) or 'no reason is given'}"
-        for row in source.result.rows
-        if row.status != "measured"
-    ]
+    alone = [f"{title(row)}: {_unmeasured(row)}" for row in source.result.rows if row.status != "measured"]
     rows = [row for row in source.result.rows if row.status == "measured"]
     models = sorted({_model(row) for row in rows})
     if len(models) > 1:
@@ -109,9 +112,17 @@ def title(row: Row) -> str:
     return plain(" · ".join((row.deployment, row.dialect, row.hardware, row.payload)))
 
 
+def _unmeasured(row: Row) -> str:
+    return f"{row.status}: {plain(row.why) or 'no reason is given'}"
+
+
 def _counterpart(row: Row, others: Sequence[Row]) -> Row | None:
     """The row that is the same in all dimensions; else the only one that differs in one of them."""
-    measured = [each for each in others if each.status == "measured" and each.payload == row.payload]
+    measured = [
+        each
+        for each in others
+        if each.status == "measured" and each.payload == row.payload and _model(each) == _model(row)
+    ]
     for apart in (0, 1):
         found = [each for each in measured if len(_apart(row, each)) == apart]
         if found and (apart == 0 or len(found) == 1):
@@ -131,9 +142,25 @@ def _pair(ours: Side, theirs: Side) -> Pair:
     machines = [side.source.result.machine for side in (theirs, ours)]
     if machines[0] != machines[1]:
         differs.append(f"machine: {_differing_machines(machines[0].name, machines[1].name)}")
-    if ours.row.settings != theirs.row.settings and not differs:
-        differs.append("settings of the row")
+    if not differs:
+        differs += _settings(theirs.row.settings, ours.row.settings)
+    revisions = [_revision(side.source.result) for side in (theirs, ours)]
+    if revisions[0] != revisions[1]:
+        differs.append(f"revision: {revisions[0]} → {revisions[1]}")
     return Pair(ours, theirs, tuple(differs))
+
+
+def _settings(theirs: dict[str, Any], ours: dict[str, Any]) -> Iterator[str]:
+    for key in sorted(theirs.keys() | ours.keys()):
+        left, right = (plain(str(each.get(key, "not set")), 60) for each in (theirs, ours))
+        if left != right:
+            yield f"{plain(key)}: {left} → {right}"
+
+
+def _revision(result: Result) -> str:
+    """`1a2b3c4d5e`, with what was changed since; `unknown` outside a checkout."""
+    revision = plain(str(result.git.get("revision", "unknown")))[:10]
+    return f"{revision} with changes" if result.git.get("modified") else revision
 
 
 def _differing_machines(theirs: str, ours: str) -> str:

@@ -19,9 +19,11 @@ from loadtests.statistics.estimates import Estimate
 
 _STYLES: Final = {"better": "green", "worse": "red", "undecided": "yellow"}
 _HEADS: Final = ("", "baseline", "compared", "difference", "verdict")
+_LONG: Final = 500
 _EXPLAINED: Final = (
-    "Values: of all rounds together, with intervals at 95 %. Differences: means over the rounds, with intervals that "
-    "hold at 95 % for all that is asked of a pair (Holm): at most one pair in twenty gets a wrong verdict."
+    "Values: of all rounds together, with intervals at 95 %. Differences: means over the rounds; their intervals are "
+    "wide enough for all that is asked of a pair (Holm): at most one pair in twenty gets a wrong verdict. Unknown: "
+    "from less than a tenth to more than ten times as much."
 )
 
 
@@ -43,10 +45,17 @@ def remarks(matched: Matched, answers: Sequence[Answer]) -> list[str]:
     """What the reader has to know beside the table; plain lines, each once."""
     lines = [caveat for each in answers for caveat in words.caveats(each.question)]
     for side in (side for pair in matched.pairs for side in (pair.theirs, pair.ours)):
-        lines += [f"{plain(side.source.name)}: {plain(mark)}" for mark in side.source.result.marks]
+        whole = side.source.result.marks
+        lines += [f"{plain(side.source.name)}: {plain(mark)}" for mark in whole]
+        said = {_kind(mark) for mark in whole}
         marks = {mark for run in side.row.runs if run.phase.startswith("measure") for mark in run.marks}
-        lines += [f"{words.side(side, True)}: {plain(mark)}" for mark in sorted(marks)]
-    return list(dict.fromkeys([*lines, *matched.alone]))
+        lines += [f"{words.side(side, True)}: {plain(mark)}" for mark in sorted(marks) if _kind(mark) not in said]
+    return list(dict.fromkeys([*lines, *(plain(each, _LONG) for each in (*matched.lost, *matched.alone))]))
+
+
+def _kind(mark: str) -> str:
+    """`busy machine`, of `busy machine: 23 % steal`."""
+    return mark.partition(":")[0]
 
 
 def as_markdown(matched: Matched, answers: Sequence[Answer]) -> str:
@@ -107,13 +116,20 @@ def _side(pair: Pair, which: str) -> dict[str, str]:
 
 
 def _table(answers: Sequence[Answer]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, leading=1)
     for head in _HEADS:
         table.add_column(head, overflow="fold")
     for each in answers:
-        *cells, said = map(plain, _cells(each))
-        table.add_row(*(Text(cell) for cell in cells), Text(said, style=_STYLES[each.verdict]))
+        what, *cells, said = map(plain, _cells(each))
+        shown = (what.replace(", ", "\n", 1), *(_two_lines(cell) for cell in cells))
+        table.add_row(*map(Text, shown), Text(_two_lines(said), style=_STYLES[each.verdict]))
     return table
+
+
+def _two_lines(cell: str) -> str:
+    """A number above its interval."""
+    value, _, interval = cell.partition(" (")
+    return f"{value}\n{interval.removesuffix(')')}"
 
 
 def _cells(each: Answer) -> tuple[str, ...]:

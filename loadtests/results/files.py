@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from loadtests.results.schema import SCHEMA, Result, Run, Slice
 _MOST_BYTES: Final = 64 * 2**20
 _MOST_FREE_BYTES: Final = 2**20
 _MOST_RUNS: Final = 10_000
+_DEEPEST: Final = 100
 _MOST_COUNT: Final = 2**48
 
 
@@ -76,8 +77,23 @@ def read(path: Path) -> Result:
         result = msgspec.json.decode(data, type=Result)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadResult(f"{path} is not a result of `torii loadtest run`: {error}") from None
+    if _deep([result.scenario, result.git, *(row.settings for row in result.rows)]):
+        raise BadResult(f"{path}: settings nested deeper than {_DEEPEST} levels; no run of ours writes that")
     _check(path, result)
     return result
+
+
+def _deep(value: Any) -> bool:
+    """Whether it is nested so deep that comparing or printing it would fail."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, (dict, list))
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)
 
 
 def _free_name(folder: Path, name: str) -> Path:

@@ -24,6 +24,7 @@ _SETTINGS: Final = (0, 3, 1, 3_600_000_000)
 _MOST_BYTES: Final = _INNER.size + 2**17
 _TOGETHER: Final = 2**21
 _MOST_ENTRIES: Final = 20_000_000
+_MOST_UNPACKED: Final = 2**28
 _HALF_BITS: Final = 10
 _HALF: Final = 1 << _HALF_BITS
 _MOST_COUNT: Final = 2**48
@@ -65,10 +66,13 @@ def read_histograms(texts: Sequence[str]) -> Iterator[Entries]:
         BadHistogram: One of them is damaged, has other limits, or all together hold more than can be real.
     """
     payloads: list[bytes] = []
-    first = size = entries = 0
+    first = size = entries = unpacked = 0
     for index, text in enumerate(texts):
         payloads.append(_payload(text))
         size += len(payloads[-1])
+        unpacked += len(payloads[-1])
+        if unpacked > _MOST_UNPACKED:
+            raise BadHistogram(f"histograms of more than {_MOST_UNPACKED >> 20} MiB in all")
         if size >= _TOGETHER or index + 1 == len(texts):
             found = _entries(payloads, first)
             entries += len(found.owners)

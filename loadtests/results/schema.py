@@ -89,7 +89,7 @@ class Run(msgspec.Struct, frozen=True):
     arrival: Literal["closed", "poisson", "uniform"]
     connections: int
     warm_up_s: float
-    """Slices that end before this are of the warm-up, and count nowhere."""
+    """Slices of which the larger part is before this are of the warm-up, and count nowhere."""
 
     slices: tuple[Slice, ...]
     noise: Noise
@@ -98,6 +98,11 @@ class Run(msgspec.Struct, frozen=True):
 
     marks: tuple[str, ...] = ()
     """Why to mistrust it: `busy machine: 23 % steal`, `the generator was the limit: 97 % of its core`."""
+
+    @property
+    def measured(self) -> tuple[Slice, ...]:
+        """Slices after the warm-up. One that was to end with it ends a little later."""
+        return tuple(each for each in self.slices if (each.begin_s + each.end_s) / 2 > self.warm_up_s)
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -40,8 +40,8 @@ class Latencies:
 
 
 def measured(run: Run) -> tuple[Slice, ...]:
-    """The slices that count: those that end after the warm-up."""
-    return tuple(each for each in run.slices if each.end_s > run.warm_up_s)
+    """The slices that count: those after the warm-up."""
+    return run.measured
 
 
 def latencies(slices: Iterable[Slice], served_by: str | None = None) -> Latencies:

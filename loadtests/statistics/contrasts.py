@@ -14,9 +14,9 @@ from loadtests.results.histograms import Floats
 from loadtests.results.schema import Run
 from loadtests.statistics import spread
 from loadtests.statistics.estimates import CONFIDENCE, Estimate, by_round
-from loadtests.statistics.figures import Statistic
+from loadtests.statistics.figures import ErrorRate, Statistic
 from loadtests.statistics.samples import Samples, rounds
-from loadtests.statistics.spread import Spread
+from loadtests.statistics.spread import MANY, Spread
 
 _POWER: Final = 0.8
 
@@ -96,6 +96,8 @@ def between_samples(
     coarseness = sum(_coarseness(samples, statistic) for samples in (ours, theirs)) if logarithm else 0.0
     slices = spread.combined([each.error**2 for each in inside], [each.freedom for each in inside])
     spreads = [_rounds(left, right, in_turns), slices]
+    if isinstance(statistic, ErrorRate):
+        spreads.append(_counted(ours, theirs))
     known = [each for each in spreads if each not in (None, spread.UNKNOWN)] or [spread.UNKNOWN]
     widened = tuple(Spread(math.hypot(each.error, math.sqrt(coarseness)), each.freedom) for each in known if each)
     return Contrast(float(left.mean() - right.mean()), widened, logarithm, in_turns, fewest)
@@ -118,6 +120,18 @@ def _rounds(left: Floats, right: Floats, in_turns: bool) -> Spread | None:
         return None
     known = [part for part in parts if part]
     return spread.combined([part.error**2 for part in known], [part.freedom for part in known])
+
+
+def _counted(*sides: Sequence[Samples]) -> Spread:
+    """As if requests failed independently, with one more on each side: where none failed, some still could."""
+    variance = 0.0
+    for samples in sides:
+        failed, succeeded = (
+            sum(float(getattr(each, name).sum()) for each in samples) for name in ("failed", "succeeded")
+        )
+        share = (failed + 1) / (failed + succeeded + 2)
+        variance += share * (1 - share) / (failed + succeeded + 2)
+    return Spread(math.sqrt(variance), MANY)
 
 
 def _coarseness(samples: Sequence[Samples], statistic: Statistic) -> float:

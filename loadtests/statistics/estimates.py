@@ -72,10 +72,11 @@ def estimate(samples: Sequence[Samples], statistic: Statistic) -> Estimate:
 
 
 def _share(value: float, samples: Sequence[Samples], statistic: Statistic, together: Samples) -> Estimate:
-    """Of none in n, the rule of three still tells how many there can be."""
+    """Of none in n, or of all, the rule of three still tells how many there can be."""
     requests = float(together.failed.sum() + together.succeeded.sum())
-    if value == 0:
-        return Estimate(0.0, 0.0, 1 - (1 - CONFIDENCE) ** (1 / requests))
+    least = (1 - CONFIDENCE) ** (1 / requests)
+    if value in {0.0, 1.0}:
+        return Estimate(value, least if value else 0.0, 1.0 if value else 1 - least)
     reach = max(each.reach(CONFIDENCE) for each in _spreads(samples, statistic, False))
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
 

@@ -14,6 +14,8 @@ from loadtests.results.schema import Run, Slice
 
 _MOST_SLICES: Final = 160
 _MOST_RUNS: Final = 64
+_MOST_TOGETHER: Final = 2560
+"""Slices of all runs: beside every bucket that there is, these take a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +54,29 @@ def rounds(runs: Sequence[Run], served_by: str | None = None, service: bool = Fa
     """
     if len(runs) > _MOST_RUNS:
         raise ValueError(f"{len(runs)} rounds of one row; statistics take {_MOST_RUNS} at most")
-    return [_samples(run, served_by, service) for run in runs]
+    most = min(_MOST_SLICES, _MOST_TOGETHER // max(len(runs), 1))
+    return [_samples(run, served_by, service, most) for run in runs]
 
 
 def pooled(samples: Sequence[Samples]) -> Samples:
-    """All rounds as one."""
+    """All rounds as one, of which each is a slice."""
     lower = np.unique(np.concatenate([each.lower for each in samples]))
-    counts = np.zeros((sum(each.slices for each in samples), len(lower)), np.float32)
+    counts = np.zeros((len(samples), len(lower)), np.float32)
     spans = np.zeros(len(lower))
-    begin = 0
-    for each in samples:
+    for number, each in enumerate(samples):
         columns = np.searchsorted(lower, each.lower)
-        counts[begin : begin + each.slices, columns] = each.counts
+        counts[number, columns] = each.counts.sum(axis=0, dtype=np.float64)
         spans[columns] = each.widths
-        begin += each.slices
     parts = [
-        np.concatenate([getattr(each, name) for each in samples])
+        np.array([getattr(each, name).sum() for each in samples])
         for name in ("succeeded", "failed", "loaded_s", "loaded")
     ]
     return Samples(counts, lower, spans, *parts)
 
 
-def _samples(run: Run, served_by: str | None, service: bool) -> Samples:
-    slices = [each for each in run.slices if each.end_s > run.warm_up_s]
-    groups = np.arange(len(slices)) * min(len(slices), _MOST_SLICES) // max(len(slices), 1)
+def _samples(run: Run, served_by: str | None, service: bool, most: int) -> Samples:
+    slices = run.measured
+    groups = np.arange(len(slices)) * min(len(slices), most) // max(len(slices), 1)
     counts, buckets = _counts(slices, groups, served_by, service)
     succeeded = _sums(groups, [_succeeded(each, served_by) for each in slices])
     failed = _sums(groups, [sum(each.failures.values()) for each in slices])

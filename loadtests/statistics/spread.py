@@ -52,6 +52,8 @@ class Spread:
 
 
 UNKNOWN: Final = Spread(math.inf, 0.0)
+MANY: Final = 1e6
+"""Degrees of freedom of what is not estimated: Student's quantiles are the normal ones."""
 
 
 def between(values: Floats) -> Spread | None:
