@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -20,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 _TAIL_LINES = 20
 _LINE_CHARACTERS = 300
+
+_PORTS = range(15_000, 32_000)
+"""Below those that Linux (from 32768) and macOS (from 49152) give to connections: who gets one starts slowly."""
 
 
 class Child:
@@ -149,8 +153,9 @@ def python_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that nothing listens on, and that no outgoing connection is given meanwhile."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no TCP port from {_PORTS.start} to {_PORTS.stop - 1} of 127.0.0.1 is free")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _START_S = 120.0
 _STOP_S = 20.0
 _CHILDREN_S = 3.0
+_PORTS = range(15_000, 32_000)
+"""Below those that Linux (from 32768) and macOS (from 49152) give to connections."""
+
 _CATCHES_UP_S = 0.5
 """Until it has done what fell due while it was paused."""
 
@@ -209,9 +213,13 @@ def listens(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of loopback that nothing listens on."""
+    """Different TCP ports of loopback that nothing listens on, and that no outgoing connection is given meanwhile."""
     with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        found: list[int] = []
+        for port in random.sample(_PORTS, len(_PORTS)):
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                break
+        return found

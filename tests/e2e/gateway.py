@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,15 @@ import httpx
 import numpy as np
 import psutil
 
+from loadtests.bench.processes import free_ports
+
 _DATATYPES = {"float32": "FP32", "int64": "INT64", "uint8": "UINT8", "float64": "FP64", "int32": "INT32"}
 
 
 class RunningGateway:
     """`torii serve` over a repository, on free ports of loopback."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], repository: Path, ports: tuple[int, int, int], log: Path
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], repository: Path, ports: Sequence[int], log: Path) -> None:
         self.process = process
         self.repository = repository
         self.url = f"http://127.0.0.1:{ports[0]}"
@@ -51,7 +50,7 @@ class RunningGateway:
 
         `python` is another environment's than that of the tests.
         """
-        ports = free_port(), free_port(), free_port()
+        ports = free_ports(3)
         log = Path(tempfile.mkstemp(prefix="torii-test-", suffix=".log")[1])
         settings = {"STORE": f"sqlite:///{log.with_suffix('.db')}", **settings}
         environment = {f"TORII_{name}": value for name, value in settings.items()}
@@ -152,7 +151,4 @@ class RunningGateway:
 
 def free_port() -> int:
     """A TCP port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
