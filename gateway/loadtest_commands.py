@@ -1,15 +1,14 @@
-"""The commands `torii loadtest` and `torii compare`: what the load tests do, in a process of their own.
+"""The commands `torii loadtest` and `torii compare`: `python -m loadtests` in the place of this process.
 
-They patch the standard library, and know a gateway by the network alone: the gateway does not import them.
+It patches the standard library, and knows a gateway by the network alone: the gateway does not import it.
 """
 
 from __future__ import annotations
 
-import signal
-import subprocess
+import os
 import sys
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -46,15 +45,12 @@ def compare(context: typer.Context) -> None:
     _pass_on(["verdict", *context.args])
 
 
-def _pass_on(arguments: list[str]) -> None:
+def _pass_on(arguments: list[str]) -> NoReturn:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         fail(
             f"load tests need {', '.join(missing)}, which is not installed: "
             + plain("pip install 'torii-gateway[load]', or `make .venv/.installed-all` in a checkout")
         )
+    sys.stdout.flush()
     argv = [sys.executable, "-m", "loadtests", *arguments]
-    with subprocess.Popen(argv) as child:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well, which ends in order
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        status = child.wait()
-    raise typer.Exit(128 - status if status < 0 else status)
+    os.execv(argv[0], argv)  # noqa: S606  # in its place: there are no signals and no status to be handed on

@@ -1,53 +1,72 @@
-"""`python -m loadtests`: run scenarios, compare and report results, say which framework should serve a model here."""
+"""`python -m loadtests`, which `torii loadtest` and `torii compare` call: a command for each thing load tests do."""
 
 from __future__ import annotations
 
-# Locust patches the standard library for gevent: it has to come before anything that opens sockets.
-import locust  # noqa: F401  # isort: skip
-
 import importlib
+import sys
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import typer
+_VERDICT: Final = "verdict"
+_LOADTEST: Final = ("run", "comparison", "report", _VERDICT, "hardware")
+"""Packages that have a `command`."""
 
-_COMMANDS: Final = (
-    "loadtests.run.command",
-    "loadtests.comparison.command",
-    "loadtests.report.command",
-    "loadtests.verdict.command",
-    "loadtests.hardware.command",
+_EXTRA: Final = ("greenlet", "hdrh", "hpack", "locust", "matplotlib")
+_INSTALL: Final = "pip install 'torii-gateway[load]'"
+_MISSING: Final = 2
+_INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the arguments say, and leave Python; `verdict …` is what `torii compare …` calls."""
+    try:
+        if arguments[:1] == [_VERDICT]:
+            _call("torii compare", (_VERDICT,), arguments[1:])
+        else:
+            _call("torii loadtest", _LOADTEST, arguments)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in _EXTRA:
+            raise
+        print(f"error: load tests need {error.name}, which is not installed: {_INSTALL}", file=sys.stderr)
+        sys.exit(_MISSING)
+
+
+def _call(program: str, packages: Sequence[str], arguments: Sequence[str]) -> None:
+    from loadtests.interruption import INTERRUPTION  # noqa: PLC0415  # it needs what the extra brings
+
+    INTERRUPTION.listen()
+    try:
+        _commands(packages)(list(arguments), prog_name=program)
+    finally:
+        INTERRUPTION.ignore()
+
+
+def _commands(packages: Sequence[str]) -> Callable[..., None]:
+    importlib.import_module("locust")  # patches the standard library for gevent: before anything that opens sockets
+    import typer  # noqa: PLC0415  # late, so that Ctrl-C is heard meanwhile
+
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+    )
+    if len(packages) > 1:
+        app.callback(epilog=_EXAMPLES)(loadtest)
+    for package in packages:
+        importlib.import_module(f"loadtests.{package}.command").register(app)
+    return app
+
+
+_EXAMPLES: Final = (
+    "Examples:  [b]torii loadtest run[/b]   |   [b]torii loadtest run frameworks --quick[/b]   |   "
+    "[b]torii loadtest compare before.json after.json --fail-over 5%[/b]   |   "
+    "[b]torii loadtest report result.json[/b]   |   [b]torii loadtest machine[/b]"
 )
 
 
-def app() -> typer.Typer:
-    """All commands; one whose module is not there is left out, and said."""
-    made = typer.Typer(
-        name="loadtests", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
-        pretty_exceptions_enable=False, help=__doc__,
-    )  # fmt: skip
-
-    @made.callback()
-    def loadtests() -> None:
-        """Load tests of a gateway, and what comes out of them."""
-
-    for name in _COMMANDS:
-        try:
-            importlib.import_module(name).register(made)
-        except ModuleNotFoundError as error:
-            if not (error.name and name.startswith(error.name)):
-                raise
-            _stand_in(made, name)
-    return made
-
-
-def _stand_in(made: typer.Typer, module: str) -> None:
-    name = {"comparison": "compare", "hardware": "machine"}.get(part := module.split(".")[1], part)
-
-    @made.command(name, hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-    def missing() -> None:
-        typer.echo(f"error: this installation has no {module}, which {name} needs: install it anew", err=True)
-        raise typer.Exit(2)
+def loadtest() -> None:
+    """Put load on a gateway as scenarios say, compare results, report them; `torii compare` is the verdict."""
 
 
 if __name__ == "__main__":
-    app()()
+    main(sys.argv[1:])

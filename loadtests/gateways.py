@@ -23,6 +23,7 @@ from tomlkit.exceptions import TOMLKitError
 from loadtests.bench.processes import ROOT, Place, answers, free_ports
 from loadtests.bench.processes import running as process_running
 from loadtests.engine.plan import Target
+from loadtests.interruption import INTERRUPTION
 
 URL: Final = "http://127.0.0.1:8000"
 CONTROL: Final = "http://127.0.0.1:8002"
@@ -141,18 +142,25 @@ def started(
     Raises:
         NoGateway: the repository cannot be copied, or the gateway did not start; with its last words.
     """
-    with tempfile.TemporaryDirectory(prefix="torii-load-") as folder:
-        place, served = Path(folder), Path(folder) / "repository"
+    with contextlib.ExitStack() as kept:
+        place = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="torii-load-")))
+        served = place / "repository"
         _copy(repository, served, models, overlay or {})
         for version in held_back:
             _hold(served, version)
         http, grpc, control = free_ports(3)
-        gateway = Gateway("127.0.0.1", http, grpc, f"http://127.0.0.1:{control}", None, served)
         argv = [str(python or sys.executable), "-m", "gateway", "serve", str(served)]
         argv += ["--http-port", str(http), "--grpc-port", str(grpc), "--control-port", str(control)]
         ready: Callable[[], bool] = (lambda: answers(http, "/v2/health/ready")) if wait else (lambda: True)
-        with _told(), process_running("gateway", argv, Place(place, core), ready, _environment(place, settings)) as it:
-            yield Gateway("127.0.0.1", http, grpc, gateway.control, it.pid, served)
+        with _told():
+            it = kept.enter_context(
+                process_running("gateway", argv, Place(place, core), ready, _environment(place, settings))
+            )
+        try:
+            yield Gateway("127.0.0.1", http, grpc, f"http://127.0.0.1:{control}", it.pid, served)
+        finally:
+            with INTERRUPTION.held():
+                kept.close()
 
 
 @contextlib.contextmanager

@@ -36,7 +36,10 @@ class Generator:
         """
         _check(plan)
         argv = [sys.executable, "-m", "loadtests.engine"]
-        self._process = subprocess.Popen(argv, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        # A session of its own: a terminal's Ctrl-C is for its parent, which wants to hear its last slices.
+        self._process = subprocess.Popen(
+            argv, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+        )
         self.pid = self._process.pid
         self._write(pack(plan))
 

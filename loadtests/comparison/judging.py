@@ -16,7 +16,7 @@ from loadtests.statistics.contrasts import Contrast, between_samples, taken_in_t
 from loadtests.statistics.estimates import Estimate, estimate
 from loadtests.statistics.figures import ErrorRate, Percentile, Statistic, Throughput
 from loadtests.statistics.samples import Samples, rounds
-from loadtests.statistics.spread import MANY, Spread
+from loadtests.statistics.spread import MANY, UNKNOWN, Spread
 
 ERROR: Final = 0.05
 METRICS: Final = ("p50", "p99", "throughput", "errors")
@@ -26,6 +26,10 @@ _LOWER_IS_BETTER: Final = frozenset({"µs", "ms", "s", "MiB", "bytes"})
 _ENOUGH_BEYOND: Final = 10
 _STEP: Final = 0.05
 """Rates are searched for in steps of so much, so that equal ones may be apart by that."""
+
+_LEAST_CHANCE: Final = 1e-9
+_TOO_SHORT: Final = "queries more needed"
+"""Of early stopping: the bound was neither kept nor broken."""
 
 _OF_TIMES: Final = re.compile(r"lowest and highest of ([0-9]{1,4})$")
 
@@ -48,6 +52,11 @@ class Question:
     theirs: Estimate
     contrast: Contrast
     notes: tuple[str, ...] = ()
+
+    @property
+    def lost(self) -> bool:
+        """Whether ours has no such number, and theirs has: nothing was answered, or no rate kept the bound."""
+        return self.contrast.relative and self.theirs.value > 0 and not self.ours.value > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +113,12 @@ def answers(asked: Sequence[Question], margin: float = 0.0) -> list[Answer]:
 def gate(asked: Sequence[Question], margin: float) -> list[Gate]:
     """Of each question, whether ours is worse by more than the margin; `undecided`: it may be.
 
-    More errors are worse without any margin.
+    More errors are worse without any margin, and so is a number that only theirs has.
     """
     found: list[Gate] = []
     for each, answer in zip(asked, answers(asked, margin), strict=True):
         worst = answer.together.high if each.lower_is_better else answer.together.low
-        if answer.verdict == "worse":
+        if answer.verdict == "worse" or each.lost:
             found.append("worse")
         elif not each.contrast.relative and each.ours.value == 0:
             found.append("passed")
@@ -160,13 +169,16 @@ def _of_figures(pair: Pair) -> Iterator[Question]:
         if other is None or _FROM_RUNS.fullmatch(ours.name) or not (better_low or "/s" in ours.unit):
             continue
         left, right = _estimate(ours), _estimate(other)
-        if left and right:
+        if left and right and (left.value > 0 or right.value > 0):
             times = (_times(ours), _times(other))
             yield Question(pair, "", ours.name, ours.unit, better_low, left, right, _contrast(left, right, times))
 
 
 def _estimate(figure: Figure) -> Estimate | None:
-    if figure.value is None or figure.low is None or figure.high is None or min(figure.value, figure.low) <= 0:
+    """None: it cannot be compared. A rate that nothing kept can."""
+    if figure.value is None or (figure.value == 0 and "/s" in figure.unit):
+        return None if _TOO_SHORT in figure.note else Estimate(math.nan, 0.0, math.inf)
+    if figure.low is None or figure.high is None or min(figure.value, figure.low) <= 0:
         return None
     return Estimate(figure.value, figure.low, figure.high)
 
@@ -179,10 +191,12 @@ def _times(figure: Figure) -> int | None:
 
 def _contrast(ours: Estimate, theirs: Estimate, times: tuple[int | None, int | None]) -> Contrast:
     """By the intervals alone. Of lowest and highest, each of ours is above each of theirs so often by chance."""
+    if math.isnan(ours.value) or math.isnan(theirs.value):
+        return Contrast(math.nan, (UNKNOWN,), True, False, 1)
     halves = [(math.log(each.high) - math.log(each.low)) / 2 for each in (ours, theirs)]
     if times[0] and times[1]:
         freedom = times[0] + times[1] - 2
-        chance = 1 / math.comb(times[0] + times[1], times[0])
+        chance = max(1 / math.comb(times[0] + times[1], times[0]), _LEAST_CHANCE)
         spread = Spread(max(sum(halves), _STEP) / float(stdtrit(freedom, 1 - chance)), freedom)
     else:
         spread = Spread(math.hypot(*halves) / 1.96, MANY)

@@ -72,6 +72,8 @@ def sentence(answer: Answer) -> str:
     question = answer.question
     if answer.verdict != "undecided":
         return f"{what(question)}: {verdict(question, answer.verdict)}, {change(question, answer.together)}"
+    if question.lost:
+        return f"{what(question)}: none now, where the baseline has {value(question.theirs, question.unit)}"
     if math.isnan(question.contrast.position):
         return f"{what(question)}: undecided, since one side has no answers"
     seen = visible(answer)
@@ -97,7 +99,9 @@ def caveats(question: Question) -> list[str]:
     found = list(question.notes)
     rounds = question.contrast.rounds
     if question.phase and rounds < 2:
-        found.append("one round: what the machine did between the two is not in the interval; run with --rounds 5")
+        found.append(
+            "one round cannot tell how the machine drifts, so 30 % of drift is taken for granted; run with --rounds 5"
+        )
     elif question.phase and rounds < _FEW_ROUNDS:
         found.append(f"{rounds} rounds tell little of how much a number varies; run with --rounds 5 or more")
     if question.phase and rounds >= _TURNS and not question.contrast.in_turns:

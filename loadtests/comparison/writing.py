@@ -135,7 +135,7 @@ def _two_lines(cell: str) -> str:
 def _cells(each: Answer) -> tuple[str, ...]:
     question = each.question
     shown: tuple[Estimate, ...] = (question.theirs, question.ours)
-    said = words.verdict(question, each.verdict)
+    said = "none now" if question.lost else words.verdict(question, each.verdict)
     if each.verdict == "undecided" and (visible := words.visible(each)):
         said += f" ({visible} would show)"
     values = (words.value(estimate, question.unit) for estimate in shown)

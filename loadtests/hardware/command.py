@@ -19,7 +19,7 @@ _BACKENDS = ("onnxruntime", "tflite", "tfserving", "torchserve")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(machine)
+    app.command(epilog="Examples:  [b]torii loadtest machine[/b]   |   [b]torii loadtest machine --json[/b]")(machine)
 
 
 def machine(

@@ -41,6 +41,8 @@ class _Free(msgspec.Struct):
 
     scenario: msgspec.Raw
     git: msgspec.Raw
+    models: msgspec.Raw
+    machine: msgspec.Raw
     rows: list[_FreeRow]
 
 
@@ -71,7 +73,7 @@ def read(path: Path) -> Result:
     _check_schema(path, data)
     try:
         free = msgspec.json.decode(data, type=_Free)
-        parts = (free.scenario, free.git, *(row.settings for row in free.rows))
+        parts = (free.scenario, free.git, free.models, free.machine, *(row.settings for row in free.rows))
         if sum(len(memoryview(part)) for part in parts) > _MOST_FREE_BYTES:
             raise BadResult(f"{path}: settings of more than {_MOST_FREE_BYTES:,} bytes; no run of ours writes that")
         result = msgspec.json.decode(data, type=Result)

@@ -22,9 +22,13 @@ _OUTER: Final = struct.Struct(">II")
 _INNER: Final = struct.Struct(">IIIIQQd")
 _SETTINGS: Final = (0, 3, 1, 3_600_000_000)
 _MOST_BYTES: Final = _INNER.size + 2**17
-_TOGETHER: Final = 2**21
+_TOGETHER: Final = 2**18
+"""Bytes that are read at once: their arrays still fit a cache."""
+
 _MOST_ENTRIES: Final = 20_000_000
-_MOST_UNPACKED: Final = 2**28
+_MOST_UNPACKED: Final = 2**27
+"""Twice what the largest result can hold: counts are about as long as their base64, and take 30 ms a MiB."""
+
 _HALF_BITS: Final = 10
 _HALF: Final = 1 << _HALF_BITS
 _MOST_COUNT: Final = 2**48

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from loadtests.generator import GeneratorFailed
 from loadtests.hardware import fingerprint
 from loadtests.hardware.machine import usable_cores
 from loadtests.results.schema import SCHEMA, Figure, Result
-from loadtests.run import cold_start, incidents, loads, mlperf
+from loadtests.run import cold_start, incidents, loads, mlperf, portable
 from loadtests.run.cold_start import ColdStarts, cold_figures
 from loadtests.run.marks import CUT_SHORT, of_all
 from loadtests.run.measuring import CutShort
@@ -119,7 +118,7 @@ class Campaign:
                 continue
             try:
                 kind.turn(Turn(self.session, gateway, subject, number))
-            except (GeneratorFailed, NoGateway) as error:
+            except (GeneratorFailed, NoGateway, ValueError, OSError) as error:  # the other rows go on
                 subject.fail(str(error))
                 self.session.show.say(f"{subject} failed: {error}")
 
@@ -141,7 +140,7 @@ class Campaign:
             if subject.status == "measured":
                 try:
                     starts.turn(subject, number)
-                except NoGateway as error:
+                except (NoGateway, OSError) as error:
                     subject.fail(str(error))
 
     def _prober(self) -> Prober:
@@ -188,8 +187,8 @@ class Campaign:
             name=self.scenario.name,
             kind=self.scenario.kind,
             made=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["python", "-m", "loadtests", *sys.argv[1:]]),
-            scenario=self.scenario.model_dump(mode="json"),
+            command=portable.command(sys.argv[1:]),
+            scenario=portable.value(self.scenario.model_dump(mode="json")),
             git=revision(),
             models={name: digests for name, digests in sorted(self.digests.items()) if self._names(name)},
             machine=fingerprint(self._pythons()),
@@ -218,12 +217,26 @@ class Campaign:
 
 
 def cores(scenario: Scenario) -> tuple[int | None, int | None]:
-    """(gateway's, generator's): one each where a gateway is started and nothing else is said; None binds nothing."""
+    """(gateway's, generator's): one each where a gateway is started and nothing else is said; None binds nothing.
+
+    Raises:
+        ValueError: the scenario names a core that this process may not use.
+    """
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     bound = len(usable) >= 2 and scenario.gateway.repository is not None and scenario.hardware == "as served"
-    default = (usable[0], usable[1]) if bound else (None, None)
-    given = (scenario.cores.gateway, scenario.cores.generator)
-    gateway, generator = (
-        before if core is None else (None if core == -1 else core) for core, before in zip(given, default, strict=True)
+    gateway, generator = (usable[0], usable[1]) if bound else (None, None)
+    return (
+        _core("gateway", scenario.cores.gateway, gateway, usable),
+        _core("generator", scenario.cores.generator, generator, usable),
     )
-    return gateway, generator
+
+
+def _core(name: str, given: int | None, default: int | None, usable: Sequence[int]) -> int | None:
+    if given is None:
+        return default
+    if given == -1:
+        return None
+    if given not in usable:
+        there = ", ".join(map(str, usable)) or "none"
+        raise ValueError(f"cores.{name}: expected one that can be used here ({there}), or -1 for any; got {given}")
+    return given

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -16,11 +13,13 @@ from rich.console import Console
 
 from loadtests import scenario as scenarios
 from loadtests.gateways import NoGateway
+from loadtests.interruption import INTERRUPTION
 from loadtests.results.files import write
 from loadtests.results.schema import Result
 from loadtests.run.campaign import Campaign, cores
 from loadtests.run.display import Display, table, troubles
 from loadtests.run.latencies import failures, measured
+from loadtests.run.marks import CUT_SHORT
 from loadtests.run.session import Session
 from loadtests.run.stretch import stretch
 from loadtests.scenario import BadScenario
@@ -49,7 +48,7 @@ def register(app: typer.Typer) -> None:
 def run(  # noqa: PLR0913  # options
     scenario: Annotated[
         str | None,
-        typer.Argument(metavar="[SCENARIO]", help="Name of a scenario, or a .toml file [default: list them]"),
+        typer.Argument(metavar="SCENARIO", help="Name of a scenario, or a .toml file [default: list them]"),
     ] = None,
     url: Annotated[str | None, typer.Option(envvar="TORII_URL", help="Inference API of a gateway that runs")] = None,
     control: Annotated[str | None, typer.Option(envvar="TORII_CONTROL", help="Its control API")] = None,
@@ -74,7 +73,7 @@ def run(  # noqa: PLR0913  # options
     """Put load on a gateway as a scenario says, and write a result file.
 
     The exit code is 0 where every row was measured and every answer was right, 1 where something failed, 2 where there
-    is no gateway or the scenario is wrong, 130 after Ctrl-C: what was measured so far is written.
+    is no gateway or the scenario is wrong, 130 after Ctrl-C or SIGTERM: what was measured so far is written.
     """
     console = Console(stderr=True)
     if scenario is None:
@@ -97,23 +96,22 @@ def run(  # noqa: PLR0913  # options
         )
     except BadScenario as error:
         _fail(console, str(error))
-    gateway_core, generator_core = cores(read)
     display = Display(console)
-    campaign = Campaign(Session(read, stretch, display, generator_core), gateway_core)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        gateway_core, generator_core = cores(read)
+        campaign = Campaign(Session(read, stretch, display, generator_core), gateway_core)
         with display.running():
             campaign.run()
+            INTERRUPTION.ignore()  # what comes now takes a moment, and is what was asked for
     except (NoGateway, ValueError) as error:
         _fail(console, str(error))
-    finally:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # what comes now takes a moment, and is what the first one asked for
     _end(console, campaign.result(), out)
 
 
 def _end(console: Console, result: Result, out: Path | None) -> NoReturn:
+    if _cut(result) and not any(row.runs for row in result.rows):
+        console.print(f"{CUT_SHORT}: nothing was measured, and no result is written")
+        raise typer.Exit(_INTERRUPTED)
     file = write(result, out or RESULTS / result.machine.name)
     wide = None if sys.stdout.isatty() else _WIDE
     Console(width=wide).print(table(result))
@@ -130,12 +128,16 @@ def _end(console: Console, result: Result, out: Path | None) -> NoReturn:
 
 
 def _status(result: Result) -> int:
-    if any(mark.startswith("cut short") for mark in result.marks):
+    if _cut(result):
         return _INTERRUPTED
     slices = [each for row in result.rows for run in row.runs for each in measured(run)]
     if any(row.status == "failed" for row in result.rows) or (failures(slices) and result.kind not in _MAY_FAIL):
         return _FAILED
     return 0
+
+
+def _cut(result: Result) -> bool:
+    return any(mark.startswith(CUT_SHORT) for mark in result.marks)
 
 
 _MAY_FAIL: Final = ("server", "overload", "load")
@@ -168,10 +170,6 @@ def _hardware(text: str | None) -> Any:
 
 def _split(text: str | None, by: str) -> tuple[str, ...] | None:
     return None if text is None else tuple(filter(None, (each.strip() for each in re.split(by, text))))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    os.kill(os.getpid(), signal.SIGINT)  # gevent knows how to end by that one
 
 
 def _fail(console: Console, text: str) -> NoReturn:

@@ -37,12 +37,13 @@ class AbSplitKind(Plain):
 
     def __init__(self, scenario: AbSplit) -> None:
         self._scenario = scenario
+        self._begun: set[tuple[str, str]] = set()
 
     def turn(self, turn: Turn) -> None:
         """The experiment is begun in the first turn, and runs on."""
-        if not turn.subject.notes.get(_EXPERIMENT):
+        if (where := (turn.gateway.control, turn.subject.deployment)) not in self._begun:
             begin_experiment(turn.gateway, turn.subject.deployment, self._scenario.experiment.shares)
-            turn.subject.notes[_EXPERIMENT] = True
+            self._begun.add(where)
         turn.stretch(
             self._scenario.rate, self._scenario.seconds, arrival="poisson", connections=self._scenario.connections
         )

@@ -8,7 +8,7 @@ from loadtests.results.schema import Figure
 from loadtests.run import figures
 from loadtests.run.bounds import Bounded
 from loadtests.run.early_stopping import discarded, least_queries
-from loadtests.run.latencies import latencies, measured, succeeded
+from loadtests.run.latencies import Latencies, failures, latencies, measured, succeeded
 from loadtests.run.session import Plain, Turn
 from loadtests.run.subjects import Subject
 from loadtests.scenario import MultiStream, Offline, Server, SingleStream
@@ -32,18 +32,21 @@ class Streams(Plain):
         """The percentile, and the one that early stopping allows."""
         percent = self._scenario.percentile
         found = figures.usual(subject.runs, first=percent)
-        all_queries = latencies(each for run in subject.runs for each in measured(run))
-        nth = discarded(all_queries.queries, percent)
-        name = f"p{percent:g} (99 % sure)"
-        if nth is None:
-            more = least_queries(percent) - all_queries.queries
-            return [
-                found[0],
-                Figure(name, None, "ms", note=f"early stopping: {more:,} queries more needed"),
-                *found[1:],
-            ]
-        note = f"early stopping: {all_queries.queries:,} queries, the {nth - 1:,} slowest left out"
-        return [found[0], Figure(name, all_queries.slowest(nth), "ms", note=note), *found[1:]]
+        slices = [each for run in subject.runs for each in measured(run)]
+        return [found[0], surely(latencies(slices), sum(failures(slices).values()), percent), *found[1:]]
+
+
+def surely(answered: Latencies, failed: int, percent: float) -> Figure:
+    """What a percentile surely is not above, in ms; a query that failed is slower than any."""
+    name, queries = f"p{percent:g} (99 % sure)", answered.queries + failed
+    nth = discarded(queries, percent)
+    if nth is None:
+        more = least_queries(percent) - queries
+        return Figure(name, None, "ms", note=f"early stopping: {more:,} queries more needed")
+    if nth <= failed:
+        return Figure(name, None, "ms", note=f"early stopping: too many of {queries:,} queries failed: {failed:,}")
+    note = f"early stopping: {queries:,} queries, the {nth - 1:,} slowest left out"
+    return Figure(name, answered.slowest(nth - failed), "ms", note=note)
 
 
 class OfflineKind(Plain):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from loadtests.engine.plan import Arrival
 from loadtests.gateways import Gateway
+from loadtests.interruption import INTERRUPTION
 from loadtests.results.schema import Figure, Run
 from loadtests.run.measuring import CutShort, Incident, Measure, Shape, Tell
 from loadtests.run.subjects import Subject, plan
@@ -71,23 +72,24 @@ class Turn:
         )
         what = f"round {self.round}: {self.subject}" + ("" if phase == "measure" else f", {phase}")
         tell = self.session.show.begin(what, seconds + warm_up_s)
-        try:
-            run = self.session.measure(
-                sent,
-                level,
-                seconds,
-                warm_up_s=warm_up_s,
-                phase=phase,
-                round=self.round,
-                gateway=self.gateway,
-                tell=tell,
-                shape=shape,
-                incidents=incidents,
-            )
-        except CutShort as cut:
-            self.subject.runs.append(cut.run)
-            raise
-        self.subject.runs.append(run)
+        with INTERRUPTION.held():  # until it is kept: only the load itself is broken off
+            try:
+                run = self.session.measure(
+                    sent,
+                    level,
+                    seconds,
+                    warm_up_s=warm_up_s,
+                    phase=phase,
+                    round=self.round,
+                    gateway=self.gateway,
+                    tell=tell,
+                    shape=shape,
+                    incidents=incidents,
+                )
+            except CutShort as cut:
+                self.subject.runs.append(cut.run)
+                raise
+            self.subject.runs.append(run)
         return run
 
     def _warm_up_s(self, given: float | None) -> float:

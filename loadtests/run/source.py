@@ -22,4 +22,6 @@ def revision() -> dict[str, Any]:
 
 def _git(*argv: str) -> str:
     asked = ["git", "-C", str(ROOT), *argv]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+    return subprocess.run(
+        asked, capture_output=True, text=True, timeout=20, check=True, start_new_session=True
+    ).stdout  # a session of its own: Ctrl-C is not for it

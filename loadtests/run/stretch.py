@@ -19,6 +19,7 @@ from loadtests.engine import plan as wire
 from loadtests.gateways import Gateway
 from loadtests.generator import GeneratorFailed
 from loadtests.hardware import Watch
+from loadtests.interruption import INTERRUPTION
 from loadtests.locust_users import slices_of, user_class
 from loadtests.results.schema import Distribution, Run, Slice
 from loadtests.run.marks import CUT_SHORT, marks
@@ -84,15 +85,16 @@ def stretch(  # noqa: PLR0913  # what a stretch is
     watch, began = Watch(gateway.pids()), datetime.now(UTC)
     environment, per_user = _environment(plan, level, shape, heard)
     cut = False
-    begun_s = time.monotonic()
     acting = [gevent.spawn(_act, each, heard) for each in incidents]
     try:
-        _drive(environment, level, per_user, warm_up_s + seconds, heard)
+        with INTERRUPTION.heard():
+            _drive(environment, level, per_user, warm_up_s + seconds, heard)
     except KeyboardInterrupt:
         cut = True
     finally:
-        gevent.killall(acting)
-        _quit(environment)
+        with INTERRUPTION.held():
+            gevent.killall(acting)
+            _quit(environment)
     if environment.process_exit_code and not cut:
         raise GeneratorFailed(_reason(environment))
     noise = watch.read()
@@ -108,7 +110,8 @@ def stretch(  # noqa: PLR0913  # what a stretch is
         slices=slices,
         noise=noise,
         events=tuple(heard.events),
-        marks=marks(measured, noise) + ((_cut(time.monotonic() - begun_s, warm_up_s + seconds),) if cut else ()),
+        marks=marks(measured, noise)
+        + ((_cut(slices[-1].end_s if slices else 0.0, warm_up_s + seconds),) if cut else ()),
     )
     if cut:
         raise CutShort(run)

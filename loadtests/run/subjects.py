@@ -14,6 +14,7 @@ from loadtests.engine.plan import Arrival, Plan
 from loadtests.gateways import Gateway
 from loadtests.payloads import payload
 from loadtests.results.schema import Figure, Row, Run
+from loadtests.run import portable
 from loadtests.run.latencies import failures, measured, succeeded
 from loadtests.scenario import Scenario
 
@@ -54,10 +55,10 @@ class Subject:
             deployment=self.deployment,
             dialect=self.dialect,
             hardware=self.hardware,
-            payload=self.payload,
-            settings=self.settings,
+            payload=portable.path(self.payload),
+            settings=portable.value(self.settings),
             status=self.status,
-            why=self.why,
+            why=portable.words(self.why),
             figures=tuple(figures),
             runs=tuple(self.runs),
         )

@@ -19,6 +19,9 @@ from loadtests.statistics.samples import Samples, rounds
 from loadtests.statistics.spread import MANY, Spread
 
 _POWER: Final = 0.8
+_DRIFT: Final = 0.3
+"""Standard deviation of the logarithm by which single rounds of equal rows were seen apart beyond what their slices
+told, on a busy shared machine: a single round cannot tell its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,10 @@ def between_samples(
     inside = [spread.within(samples, statistic, logarithm) for samples in (ours, theirs)]
     coarseness = sum(_coarseness(samples, statistic) for samples in (ours, theirs)) if logarithm else 0.0
     slices = spread.combined([each.error**2 for each in inside], [each.freedom for each in inside])
-    spreads = [_rounds(left, right, in_turns), slices]
+    outside = _rounds(left, right, in_turns)
+    if outside is None and logarithm:
+        slices = spread.combined([slices.error**2, _DRIFT**2], [slices.freedom, MANY])
+    spreads = [outside, slices]
     if isinstance(statistic, ErrorRate):
         spreads.append(_counted(ours, theirs))
     known = [each for each in spreads if each not in (None, spread.UNKNOWN)] or [spread.UNKNOWN]

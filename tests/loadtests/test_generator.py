@@ -156,6 +156,15 @@ async def test_where_nobody_listens_every_request_fails_and_the_generator_goes_o
     assert "no connection" in told.first_failure
 
 
+async def test_no_slice_is_half_under_load() -> None:
+    async with serving(always(GOOD)) as target:
+        told = await generate(plan(target, slice_s=0.2), 1, lambda told: told.succeeded > 5)
+
+    loaded = [each for each in told.slices if each.level > 0]
+    assert [each.sent for each in told.slices if each.level == 0] == [0] * (len(told.slices) - len(loaded))
+    assert len(loaded) < len(told.slices)  # what came before the first level, and after the end
+
+
 async def test_a_server_that_comes_back_is_used_again() -> None:
     async with serving(always(GOOD)) as target:
         pass
@@ -170,7 +179,8 @@ async def test_a_server_that_comes_back_is_used_again() -> None:
     loop = asyncio.get_running_loop()
 
     def enough(told: object) -> bool:
-        loop.call_soon_threadsafe(returned.set)
+        if told.failures:  # type: ignore[attr-defined]
+            loop.call_soon_threadsafe(returned.set)
         return told.succeeded > 5  # type: ignore[attr-defined]
 
     told = await generate(plan(target, connections=2), 2, enough)

@@ -7,6 +7,9 @@ and with some pairs one side does ask for more.
 
 from __future__ import annotations
 
+# Locust patches the standard library for gevent: it has to come before anything that opens sockets.
+import locust  # noqa: F401  # isort: skip
+
 import argparse
 import os
 import shlex
@@ -25,7 +28,7 @@ from loadtests.payloads import payload
 from loadtests.results.files import read, write
 from loadtests.results.schema import SCHEMA, Result, Row, Run
 from loadtests.run.measuring import CutShort
-from loadtests.run.stretch import stretch  # first: Locust patches the standard library
+from loadtests.run.stretch import stretch
 from loadtests.run.subjects import together
 from loadtests.run.turns import turns
 from tests.proofs.comparison_judging import judged

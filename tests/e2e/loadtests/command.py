@@ -51,11 +51,26 @@ def begin(folder: Path, *argv: str, by: Sequence[str] = LOADTESTS) -> subprocess
     )
 
 
-def call(folder: Path, *argv: str, by: Sequence[str] = LOADTESTS) -> Ended:
-    """A command to its end."""
-    with begin(folder, *argv, by=by) as process:
+def end(process: subprocess.Popen[str], folder: Path) -> Ended:
+    """A command that has begun, once it has ended."""
+    with process:
         out, err = process.communicate(timeout=180)
     return Ended(process.returncode, out, err, folder)
+
+
+def call(folder: Path, *argv: str, by: Sequence[str] = LOADTESTS) -> Ended:
+    """A command to its end."""
+    return end(begin(folder, *argv, by=by), folder)
+
+
+def quick(name: str, *argv: str, seconds: float = 0.5) -> list[str]:
+    """A scenario that comes with Torii, quicker than quick, for models of any inputs."""
+    return ["run", name, "--quick", "--payload", "invented", "--warm-up", "0", "--seconds", str(seconds), *argv]
+
+
+def requests(gateway: RunningGateway) -> int:
+    """How many requests to models a gateway has taken."""
+    return sum(each["requests"] for each in gateway.status()["frontends"])
 
 
 def at(gateway: RunningGateway) -> list[str]:

@@ -30,3 +30,10 @@ def test_the_more_queries_the_more_of_the_slowest_are_left_out() -> None:
     assert discarded(64, 90) == 1
     assert discarded(1000, 90) == 78
     assert 9_700 < (discarded(100_000, 90) or 0) < 10_000
+
+
+@pytest.mark.parametrize(("queries", "told"), [(2048, 172), (2116, 178), (2145, 181), (7469, 685)])
+def test_as_many_are_left_out_as_loadgen_has_told_of_published_runs(queries: int, told: int) -> None:
+    nth = discarded(queries, 90)
+    assert nth is not None
+    assert nth - 1 == told
