@@ -30,8 +30,9 @@ _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)")
 def register(app: typer.Typer) -> None:
     """Add the command `compare`."""
     app.command(
-        epilog="Examples:  compare before.json after.json --fail-over 5%   |   compare --rows frameworks.json   |   "
-        "compare a.json b.json c.json --baseline b.json --markdown"
+        epilog="Examples:  torii loadtest compare before.json after.json --fail-over 5%   |   "
+        "torii loadtest compare --rows frameworks.json   |   "
+        "torii loadtest compare a.json b.json c.json --baseline b.json --markdown"
     )(compare)
 
 

@@ -75,5 +75,5 @@ def phase(runs: Sequence[Run], name: str) -> list[Run]:
 
 def between(run: Run, begin_s: float, end_s: float) -> Run:
     """The part of a run whose slices end between two moments; the warm-up stays out."""
-    inside = tuple(each for each in run.slices if max(begin_s, run.warm_up_s) < each.end_s <= end_s)
+    inside = tuple(each for each in run.measured if begin_s < each.end_s <= end_s)
     return msgspec.structs.replace(run, slices=inside)

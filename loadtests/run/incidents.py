@@ -144,7 +144,8 @@ class OverloadKind(Plain):
         below, above = (figures.phase(subject.runs, f"measure {name}") for name in ("highest rate", "overload"))
         bound_ms = self._scenario.bound.latency_ms
         kinds = failures(each for run in above for each in measured(run))
-        sent = sum(each.sent for run in above for each in measured(run))
+        # Not what was sent: some of what ended was sent in the warm-up.
+        ended = sum(kinds.values()) + succeeded(each for run in above for each in measured(run))
         refused = sum(count for kind, count in kinds.items() if kind.startswith(_REFUSED))
         others = {kind: count for kind, count in kinds.items() if not kind.startswith(_REFUSED)}
         in_time = f"within {bound_ms:g} ms"
@@ -152,8 +153,8 @@ class OverloadKind(Plain):
             figures.of_times("in time, overloaded", [_in_time(run, bound_ms) for run in above], "1/s", in_time),
             figures.of_times("in time, highest rate", [_in_time(run, bound_ms) for run in below], "1/s", in_time),
             self._bounded.figure(subject, "highest rate"),
-            figures.share("refused, overloaded", refused, sent, note="429 or RESOURCE_EXHAUSTED"),
-            figures.share("failed otherwise, overloaded", sum(others.values()), sent, note=named(others)),
+            figures.share("refused, overloaded", refused, ended, note="429 or RESOURCE_EXHAUSTED"),
+            figures.share("failed otherwise, overloaded", sum(others.values()), ended, note=named(others)),
             *figures.usual(above, ", overloaded", first=99),
         ]
 

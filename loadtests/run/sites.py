@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,7 @@ def asked(scenario: Scenario) -> tuple[str, ...]:
 
 
 def resolved(scenario: Scenario, status: Mapping[str, Any]) -> list[str]:
-    """The names of the deployments: all ready ones of a model or version, where it asks for all."""
+    """The names of the deployments: all of a model or version that are ready or failed, where it asks for all."""
     names = asked(scenario)
     if not names[0].startswith(_ALL_OF):
         return list(names)
@@ -81,19 +81,27 @@ def resolved(scenario: Scenario, status: Mapping[str, Any]) -> list[str]:
     return [
         each["deployment"]
         for each in status["deployments"]
-        if each["state"] == "READY" and wanted in {each["model"], f"{each['model']}/{each['version']}"}
+        if each["state"] in {"READY", "FAILED"} and wanted in {each["model"], f"{each['model']}/{each['version']}"}
     ]
 
 
 def sites(scenario: Scenario, deployments: Sequence[str], cores: int | None) -> list[Site]:
-    """The settings with their rows, those that cannot be run here too; `cores` are the gateway's (None: all)."""
+    """The settings with their rows, those that cannot be run here too; `cores` are the gateway's (None: all).
+
+    Raises:
+        ValueError: a setting is asked for that no backend has, or a deployment names no backend, which a setting needs.
+    """
     if scenario.hardware == AS_SERVED:
         return [Site(None, subjects(scenario, deployments, AS_SERVED, dict(scenario.gateway.model)))]
+    if unpinned := [name for name in deployments if "@" not in name]:
+        raise ValueError(f"deployments: expected MODEL[/VERSION]@BACKEND where hardware is set; got {unpinned[0]!r}")
     found: list[Site] = []
     backends = sorted({name.partition("@")[2] for name in deployments})
+    offered = {backend: settings(backend, cores) for backend in backends}
+    _check_names(scenario.hardware, {setting.name for each in offered.values() for setting in each})
     for backend in backends:
         mine = [name for name in deployments if name.partition("@")[2] == backend]
-        for setting in settings(backend, cores) if backend else []:
+        for setting in offered[backend]:
             if scenario.hardware == ALL_THERE_IS or setting.name in scenario.hardware:
                 site = Site(setting, subjects(scenario, mine, setting.name, _keys(setting)))
                 for subject in site.subjects:
@@ -101,6 +109,11 @@ def sites(scenario: Scenario, deployments: Sequence[str], cores: int | None) -> 
                         subject.status, subject.why = "not run", setting.missing
                 found.append(site)
     return found
+
+
+def _check_names(wanted: str | Sequence[str], known: Collection[str]) -> None:
+    if wanted != ALL_THERE_IS and (unknown := [name for name in wanted if name not in known]):
+        raise ValueError(f"hardware: {unknown[0]!r}: expected some of {', '.join(sorted(known))}")
 
 
 def _keys(setting: Setting | None) -> dict[str, Any]:

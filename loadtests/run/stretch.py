@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import gevent
+import msgspec
 from locust import LoadTestShape
 from locust.env import Environment
 
@@ -84,38 +85,51 @@ def stretch(  # noqa: PLR0913  # what a stretch is
     heard = _Heard(tell)
     watch, began = Watch(gateway.pids()), datetime.now(UTC)
     environment, per_user = _environment(plan, level, shape, heard)
+    with INTERRUPTION.held():  # but for the load itself: what was measured is not lost
+        cut = _loaded(environment, level, per_user, warm_up_s + seconds, heard, incidents)
+        noise = watch.read()
+        slices = tuple(map(_kept, heard.slices))
+        run = Run(
+            began=began.isoformat(timespec="milliseconds"),
+            phase=phase,
+            round=round,
+            arrival=plan.arrival,
+            connections=plan.connections,
+            warm_up_s=warm_up_s,
+            slices=slices,
+            noise=noise,
+            events=tuple(heard.events),
+        )
+        ended_s = slices[-1].end_s if slices else 0.0
+        cuts = (_cut(ended_s, warm_up_s + seconds),) if cut else ()
+        run = msgspec.structs.replace(run, marks=(*marks(run.measured, noise), *cuts))
+    if cut:
+        raise CutShort(run)
+    return run
+
+
+def _loaded(
+    environment: Environment,
+    level: float,
+    per_user: float,
+    seconds: float,
+    heard: _Heard,
+    incidents: Sequence[Incident],
+) -> bool:
+    """Put load on until its end, or until Ctrl-C: then it says True. All that it started has ended afterwards."""
     cut = False
     acting = [gevent.spawn(_act, each, heard) for each in incidents]
     try:
         with INTERRUPTION.heard():
-            _drive(environment, level, per_user, warm_up_s + seconds, heard)
+            _drive(environment, level, per_user, seconds, heard)
     except KeyboardInterrupt:
         cut = True
     finally:
-        with INTERRUPTION.held():
-            gevent.killall(acting)
-            _quit(environment)
+        gevent.killall(acting)
+        _quit(environment)
     if environment.process_exit_code and not cut:
         raise GeneratorFailed(_reason(environment))
-    noise = watch.read()
-    slices = tuple(map(_kept, heard.slices))
-    measured = [each for each in slices if each.end_s > warm_up_s]
-    run = Run(
-        began=began.isoformat(timespec="milliseconds"),
-        phase=phase,
-        round=round,
-        arrival=plan.arrival,
-        connections=plan.connections,
-        warm_up_s=warm_up_s,
-        slices=slices,
-        noise=noise,
-        events=tuple(heard.events),
-        marks=marks(measured, noise)
-        + ((_cut(slices[-1].end_s if slices else 0.0, warm_up_s + seconds),) if cut else ()),
-    )
-    if cut:
-        raise CutShort(run)
-    return run
+    return cut
 
 
 def _drive(environment: Environment, level: float, per_user: float, seconds: float, heard: _Heard) -> None:

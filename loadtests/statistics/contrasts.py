@@ -124,8 +124,10 @@ def _rounds(left: Floats, right: Floats, in_turns: bool) -> Spread | None:
     parts = [spread.between(values) for values in (left, right)]
     if None in parts:
         return None
-    known = [part for part in parts if part]
-    return spread.combined([part.error**2 for part in known], [part.freedom for part in known])
+    # As a prediction of another round: what rounds of one result differ by, results of two moments do as well. More
+    # rounds say better how the machine was then, and not how it is now.
+    variances = [part.error**2 * (len(values) + 1) for part, values in zip(parts, (left, right), strict=True) if part]
+    return spread.combined(variances, [part.freedom for part in parts if part])
 
 
 def _counted(*sides: Sequence[Samples]) -> Spread:

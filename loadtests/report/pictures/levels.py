@@ -58,9 +58,7 @@ def throughput_against_latency(content: Content) -> Iterator[Picture]:
 
 
 def _points(each: Stretch) -> Iterator[_Point]:
-    levels = sorted(
-        {piece.level for run in each.runs for piece in run.slices if piece.end_s > run.warm_up_s and piece.level > 0}
-    )
+    levels = sorted({piece.level for run in each.runs for piece in run.measured if piece.level > 0})
     if len(levels) <= 1:
         if each.answered and each.throughput.value > 0:
             yield _Point(each.short, each.phase, each.throughput, each.percentiles[0.99])
@@ -83,7 +81,7 @@ def _at(each: Stretch, low: float, high: float) -> Iterator[_Point]:
 
 
 def _only(run: Run, low: float, high: float) -> Run:
-    chosen = tuple(piece for piece in run.slices if low <= piece.level <= high and piece.end_s > run.warm_up_s)
+    chosen = tuple(piece for piece in run.measured if low <= piece.level <= high)
     return replace(run, slices=chosen)
 
 

@@ -38,7 +38,7 @@ def attacked_page(attacked: Report) -> str:
     return html(attacked)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's own event loop must be gone before tests of other modules
 def browser() -> Iterator[Browser]:
     with running_chromium() as found:
         yield found

@@ -70,6 +70,23 @@ def test_a_single_round_is_not_taken_for_all_that_the_machine_does() -> None:
     assert np.mean([each.p() < 0.05 for each in pairs]) <= 0.05
 
 
+def test_results_of_two_moments_may_differ_by_as_much_as_rounds_of_one_do() -> None:
+    rng = np.random.default_rng(12)
+    drift = 0.1
+    wrong, found = 0, 0
+    for _ in range(100):
+        moments = drift * rng.normal(size=2)
+        sides = [
+            [samples(rng, slower=float(np.exp(each + drift * rng.normal()))) for _ in range(5)] for each in moments
+        ]
+        wrong += between_samples(*sides, P50, in_turns=False).p() < 0.05
+        slow = [samples(rng, slower=float(2 * np.exp(drift * rng.normal()))) for _ in range(5)]
+        found += between_samples(slow, sides[1], P50, in_turns=False).estimate().low > 1
+
+    assert wrong <= 5
+    assert found >= 90
+
+
 def test_rounds_in_turns_are_compared_one_by_one() -> None:
     drifts = (1.0, 1.5, 0.7, 2.0, 1.2)
     sides = [[samples(np.random.default_rng(seed), slower=each) for each in drifts] for seed in (1, 2)]
