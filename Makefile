@@ -39,7 +39,7 @@ run: $(VENV)/.installed-all ## Make the environment and serve model_repo/ with a
 	$(BIN)/torii serve $(REPOSITORY)
 
 test: $(VENV)/.installed-dev clients ## Make the environment and run the tests, two at a time (ARGS="-k name" for some, "-n 0" for one at a time)
-	$(CACHED) $(BIN)/python -m pytest -n 2 --dist loadfile --tb=native $(ARGS)
+	$(CACHED) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --tb=native $(ARGS)
 
 clients: $(CLIENT_STAMPS) ## Install the clients that the tests use (tritonclient, kserve, mlserver, schemathesis, newman)
 

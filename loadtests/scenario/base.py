@@ -34,7 +34,7 @@ def _deployments(value: object) -> object:
 
 
 def _hardware(value: object) -> object:
-    if value in {AS_SERVED, ALL_THERE_IS}:
+    if value in (AS_SERVED, ALL_THERE_IS):  # a list is no member of a set
         return value
     if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
         return tuple(value)

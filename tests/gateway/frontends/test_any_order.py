@@ -170,11 +170,12 @@ class Frontends(RuleBasedStateMachine):
         await until(lambda: all(self._leases(each) == last for each in self.world.frontends))
         shown = self.world.group.tables
         await self.world.group.shown()
+        # Who took over for one that is back hangs up a moment later.
+        await until(lambda: all(each.ports.accepts == [each.number] for each in self.world.frontends))
         for frontend in self.world.frontends:
             opened = {address for address, model in frontend.models.items() if not model.closed}
             assert opened <= {address for _, address in self.published}, frontend.number
             assert frontend.registry.tables == shown
-            assert frontend.ports.accepts == [frontend.number]
 
     def _leases(self, frontend: FakeFrontend) -> dict[Deployment, str]:
         return {each: lease.endpoint.address for each, lease in frontend.registry._leases.items()}
